@@ -1,0 +1,100 @@
+/* The pretend data centre: what all its servers share.
+ *
+ * `v2c-lab --dir DIR [--scenario FILE]` makes DIR, starts a vCenter (HTTPS), a disk server (TLS), a
+ * CloudStack (HTTPS) and a control port (HTTP), all on 127.0.0.1 at free ports, and writes DIR/lab.json
+ * when everything answers: ports, fingerprints, user names and passwords, keys, ids.  DIR/primary is
+ * the primary storage that both sides see.
+ *
+ * Threading: `lab->mutex` guards the inventory; machines lock for themselves. */
+#ifndef V2C_LAB_CORE_LAB_H
+#define V2C_LAB_CORE_LAB_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/vec.h"
+#include "core/faults.h"
+#include "core/https.h"
+#include "disks/machine.h"
+
+struct err;
+struct lab_vsphere;
+struct lab_nfc;
+struct lab_cloudstack;
+
+struct lab_snapshot {
+    char moref[32], name[256], description[256];
+    uint64_t view;
+    uint64_t created_at;
+};
+
+struct lab_vm_disk {
+    int32_t key; /* device key, 2000... */
+    char bus[8]; /* "scsi", "sata", "ide", "nvme" */
+    int32_t controller, unit;
+    char path[512]; /* "[ds1] web01/web01.vmdk" of the present; snapshots freeze it */
+    char uuid[64];
+    char change_uuid[64]; /* the part of changeId before the slash */
+    uint64_t capacity;
+};
+
+struct lab_vm_nic {
+    int32_t key;
+    char label[64], type[32], mac[18], network[128];
+};
+
+struct lab_vm {
+    char moref[32], name[256], instance_uuid[40], bios_uuid[40], datacenter[64];
+    char guest_id[64], firmware[8], version[16];
+    bool has_tools, is_cbt_on;
+    struct lab_machine *machine;
+    VEC_DECLARE(, struct lab_vm_disk)
+    disks;
+    VEC_DECLARE(, struct lab_vm_nic)
+    nics;
+    VEC_DECLARE(, struct lab_snapshot)
+    snapshots;
+    uint64_t next_view;
+    uint64_t powered_off_at_ms; /* wall clock; 0 while on */
+};
+VEC_DECLARE(lab_vms, struct lab_vm *);
+
+struct lab {
+    char *dir;
+    pthread_mutex_t mutex;
+    struct lab_certificate certificate;
+    struct lab_faults *faults;
+    struct lab_vms vms;
+    char user[64], password[64]; /* of the vCenter */
+    struct lab_vsphere *vsphere;
+    struct lab_nfc *nfc;
+    struct lab_cloudstack *cloudstack;
+};
+
+struct lab_vm *lab_find_vm(struct lab *lab, const char *moref); /* mutex held; NULL when absent */
+
+/* lab/vsphere: the SOAP server at /sdk, and /lab/nfc-ticket. */
+int lab_vsphere_start(struct lab *lab, unsigned port, struct err **err);
+unsigned lab_vsphere_port(const struct lab *lab);
+void lab_vsphere_stop(struct lab *lab);
+/* lab/disks: the server of nfc.h.  A ticket is good for any number of opens of that VM's view for as
+ * long as the lab runs. */
+int lab_nfc_start(struct lab *lab, struct err **err);
+unsigned lab_nfc_port(const struct lab *lab);
+/* @view 0: the present.  Writes a new ticket. */
+void lab_nfc_ticket(struct lab *lab, const char *vm_moref, uint64_t view, char ret_ticket[64]);
+void lab_nfc_stop(struct lab *lab);
+
+/* lab/cloudstack: the API at /client/api.  @config is the scenario's `cloudstack` section or NULL. */
+int lab_cloudstack_start(struct lab *lab, unsigned port, const json_t *config, struct err **err);
+unsigned lab_cloudstack_port(const struct lab *lab);
+/* What goes into lab.json under "cloudstack": endpoint, fingerprint, keys, ids of zone, cluster, pool,
+ * networks, offerings, OS types.  Owned by the caller. */
+json_t *lab_cloudstack_describe(const struct lab *lab);
+/* Every VM and volume it manages, with state, files, NICs, and for a started one the boot's state
+ * and `started_at_ms`; for tests and the demo.  Owned by the caller. */
+json_t *lab_cloudstack_state(const struct lab *lab);
+void lab_cloudstack_stop(struct lab *lab);
+
+#endif

@@ -1,0 +1,126 @@
+/* config.yaml and VM specs to validated structs: all keys, defaults, merges, environment variables.
+ *
+ * Every problem of all files is reported in one go, with file, line, key and what was expected.
+ * Unknown keys are refused unless lenient.  What a struct holds has been checked; whether ids exist
+ * in CloudStack is not known here.
+ *
+ * Threading: values only; a struct belongs to whoever loaded it. */
+#ifndef V2C_CONFIG_CONFIG_H
+#define V2C_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/vec.h"
+
+struct err;
+
+enum config_quiesce { CONFIG_QUIESCE_AUTO, CONFIG_QUIESCE_TRUE, CONFIG_QUIESCE_FALSE };
+enum config_shutdown { CONFIG_SHUTDOWN_AUTO, CONFIG_SHUTDOWN_FORCE, CONFIG_SHUTDOWN_MANUAL };
+
+/* What a spec may leave to `cloudstack_defaults`. */
+struct config_target {
+    char *zone_id, *cluster_id, *storage_id, *network_id, *service_offering_id, *disk_offering_id,
+        *os_type_id, *boot_type /* "BIOS" | "UEFI" */, *boot_mode /* "Legacy" | "Secure" */,
+        *root_disk_controller, *nic_adapter;
+    char *account, *domain_id, *project_id; /* ours, not the existing tool's */
+};
+
+struct config {
+    char *path; /* file it was read from */
+    struct {
+        char *host, *user, *password; /* password: file, else VC_PASSWORD */
+        bool is_insecure;
+        char *ca_file, *thumbprint;
+    } vcenter;
+    struct {
+        char *endpoint, *api_key, *secret_key;
+        int64_t timeout_seconds; /* 0: 45 */
+        bool is_insecure;
+        char *ca_file, *thumbprint;
+    } cloudstack;
+    struct {
+        char *vddk_path, *control_dir, *specs_dir, *workdir;
+        enum config_quiesce quiesce;
+        enum config_shutdown shutdown;
+        int64_t finalize_settle_seconds; /* -1: not set */
+        int64_t parallel_disks, parallel_vms;
+    } migration;
+    struct config_target defaults;
+    struct {
+        bool run_virt_v2v;
+        char *virtio_iso;
+    } virt;
+};
+
+/* V2C_VCENTER_*, V2C_CLOUDSTACK_* and VC_PASSWORD are applied.  *ret_warnings (may be NULL, the caller
+ * frees) is one line each, empty when there are none. */
+int config_load(const char *path, bool is_lenient, struct config **ret_config, char **ret_warnings,
+                struct err **err);
+/* An empty configuration with the defaults, for `status --control-dir` without a file. */
+struct config *config_new(void);
+void config_free(struct config *config);
+void config_freep(struct config **config);
+/* config.yaml in the current directory, else ../config.yaml, else "config.yaml"; the caller frees. */
+char *config_default_path(void);
+
+/* ---- specs ------------------------------------------------------------------------------------ */
+
+enum spec_disk_by { SPEC_DISK_BY_UNIT, SPEC_DISK_BY_KEY, SPEC_DISK_BY_ADDRESS };
+struct spec_disk {
+    enum spec_disk_by by;
+    int32_t number;                      /* unit or device key */
+    char *address;                       /* "scsi0:1" */
+    char *place;                         /* "spec.yaml:14: disks.1", for messages */
+    char *storage_id, *disk_offering_id; /* NULL: as the target says */
+};
+VEC_DECLARE(spec_disks, struct spec_disk);
+
+struct spec_nic {
+    char *key; /* by convention the device key */
+    char *source_label, *source_network, *source_mac;
+    int64_t source_device_key, source_index;
+    char *network_id;
+};
+VEC_DECLARE(spec_nics, struct spec_nic);
+
+struct spec {
+    char *path;     /* file, for messages */
+    unsigned entry; /* number of the VM in that file, from 0 */
+    struct {
+        char *name, *moref, *uuid, *datacenter;
+    } vm;
+    int64_t delta_interval, finalize_delta_interval, finalize_window; /* seconds: 300, 30, 600 */
+    int64_t finalize_at;             /* seconds since 1970; 0: none */
+    bool finalize_at_was_zoneless;   /* taken as UTC; to be said in the log */
+    int64_t finalize_settle_seconds; /* -1: by the guest's family */
+    int64_t readers;                 /* 4; an upper bound of connections a disk */
+    bool run_virt_v2v;               /* merged with virt.run_virt_v2v */
+    enum config_quiesce quiesce;
+    enum config_shutdown shutdown;
+    int64_t parallel_disks;
+    bool start_vm_after_import;
+    struct config_target target; /* merged */
+    struct spec_nics nics; /* in order of index, label, key; entries without a network dropped */
+    int primary_nic;       /* index into nics, -1: none; its network is target.network_id then */
+    struct spec_disks disks;
+};
+VEC_DECLARE(spec_list, struct spec *);
+
+struct spec_overrides { /* from the command line; negative: not given */
+    int64_t readers, parallel_disks;
+    int run_virt_v2v;
+};
+
+/* All VMs of all @paths, merged with @config, in order.  Duplicate VMs are refused.  E_CONFIG. */
+int spec_load_all(const char *const *paths, size_t path_count, const struct config *config,
+                  const struct spec_overrides *overrides, bool is_lenient,
+                  struct spec_list *ret_specs, char **ret_warnings, struct err **err);
+void spec_free(struct spec *spec);
+void spec_list_done(struct spec_list *specs);
+/* The merged spec as YAML, as kept in spec.latest.yaml: loading it gives the same; the caller frees. */
+char *spec_to_yaml(const struct spec *spec);
+/* What people call this VM: its name, else moref, else uuid. */
+const char *spec_label(const struct spec *spec);
+
+#endif

@@ -1,0 +1,37 @@
+/* The state machine that migrates one VM, one file a stage; the only room that knows both sides.
+ *
+ * It runs in a worker process of its own.  Everything it must remember is in the store before it acts
+ * on it, so that starting it again after any end goes on where it was.
+ *
+ * Threading: migration_run owns the calling thread and starts one more a disk being copied. */
+#ifndef V2C_MIGRATION_MIGRATION_H
+#define V2C_MIGRATION_MIGRATION_H
+
+#include <stdbool.h>
+
+#include "store/store.h"
+
+struct config;
+struct spec;
+struct err;
+
+struct migration_options {
+    const struct config *config; /* borrowed */
+    const struct spec *spec;     /* borrowed */
+    bool allow_past_finalize, is_adopting;
+    const volatile int *stop; /* non-zero: stop at the next checkpoint with E_CANCELLED */
+    int report_fd;            /* progress as JSON lines for the supervisor; -1: none */
+};
+
+/* Runs until the VM is done, fails or is stopped.  On failure the stage stays, the error is in store
+ * and log, and nothing but the recorded snapshot is left on the source. */
+int migration_run(const struct migration_options *options, struct err **err);
+
+/* The directory of a VM's migration below @control_dir: "<name>_<moref>" made safe, or the existing
+ * tool's raw one if it is there with the same moref; the caller frees. */
+char *migration_directory(const char *control_dir, const char *vm_name, const char *moref);
+/* What comes after @stage, in the existing tool's words. */
+const char *migration_next_stage(enum store_stage stage, bool is_finalize_requested,
+                                 bool runs_virt_v2v);
+
+#endif

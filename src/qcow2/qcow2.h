@@ -1,0 +1,61 @@
+/* QCOW2 images as targets of a migration: append-only allocation, refcounts that are an upper bound
+ * until the end, one fdatasync a checkpoint, exact refcounts and length at the end.  The format, the
+ * invariants and the order of writes are written down at the head of qcow2/format.h.
+ *
+ * Only images that this room made are written: they carry our header extension with the migration's
+ * id, and anything else is E_TARGET_FORMAT.
+ *
+ * Threading: an image belongs to the thread that uses it (see disk/disk.h). */
+#ifndef V2C_QCOW2_QCOW2_H
+#define V2C_QCOW2_QCOW2_H
+
+#include "disk/disk.h"
+#include "io/io.h"
+
+struct err;
+struct qcow2_image;
+
+#define QCOW2_ID_SIZE 64 /* bytes of an owner id, NUL included */
+
+struct qcow2_options {
+    const char
+        *owner_id; /* whose file this is: the migration's id; at most QCOW2_ID_SIZE-1 bytes */
+    unsigned cluster_bits; /* 0: 16, and 18 above 16 TiB */
+    enum io_backend backend;
+    unsigned queue_depth;   /* writes in flight; 0: 16 */
+    struct disk_pool *pool; /* whose memory is registered; may be NULL */
+    bool is_buffered;       /* no O_DIRECT; it is also tried without where O_DIRECT is refused */
+};
+
+/* Creates the file of one target disk.  @size is the source's capacity in bytes, a multiple of 512.
+ * On failure no file is left behind.  E_TARGET_EXISTS rather than write over a file it did not make. */
+int qcow2_create(const char *path, uint64_t size, const struct qcow2_options *options,
+                 struct qcow2_image **ret_image, struct err **err);
+/* Opens an image of ours to go on writing: everything up to the last checkpoint is there, nothing
+ * after it is trusted.  E_TARGET_FORMAT when it is not ours or has another owner id. */
+int qcow2_resume(const char *path, uint64_t size, const struct qcow2_options *options,
+                 struct qcow2_image **ret_image, struct err **err);
+/* The image as a disk_target; owned by the image, closed with it. */
+struct disk_target *qcow2_target(struct qcow2_image *image);
+/* Takes out what is not needed: zeroed clusters given back, refcounts exact, file cut to its end.
+ * The image is closed for good, durable, and clean for `qemu-img check`; no lock is held. */
+int qcow2_finish(struct qcow2_image **image, struct err **err);
+/* Closes without finishing; what no checkpoint covered may be lost.  Frees. */
+void qcow2_closep(struct qcow2_image **image);
+
+struct qcow2_info {
+    uint64_t size; /* bytes the guest sees */
+    unsigned cluster_bits;
+    uint64_t allocated_clusters; /* mapped, zero clusters not counted */
+    bool is_ours;
+    bool is_finished;             /* exact refcounts, nothing of a migration left in progress */
+    char owner_id[QCOW2_ID_SIZE]; /* empty when it is not ours */
+};
+/* Reads and validates header and tables of any QCOW2 v3 file, trusting nothing. */
+int qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err);
+/* What CloudStack wants of a file it is to import (version 3, no backing file, no feature bits, exact
+ * refcounts, no lock held).  Runs `qemu-img check` when it is installed; its exit must be 0.
+ * E_TARGET_CHECK with the reason. */
+int qcow2_check_importable(const char *path, uint64_t size, struct err **err);
+
+#endif

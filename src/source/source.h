@@ -1,0 +1,50 @@
+/* Readers: each function opens one kind of disk_source (see disk/disk.h).  A source is closed with
+ * source->ops->close, or by disk_source_closep at scope end.
+ *
+ * Threading: as disk/disk.h says; helper processes and threads of a source end in its poll_fd. */
+#ifndef V2C_SOURCE_SOURCE_H
+#define V2C_SOURCE_SOURCE_H
+
+#include "disk/disk.h"
+
+struct err;
+
+/* One disk through VMware's VDDK, read by a v2c-vddk process that this starts and owns.  Every string
+ * is copied.  Fails with E_VDDK_LIBRARY, E_VDDK_CONNECT (port, host, user), E_VDDK_OPEN (thumbprint,
+ * snapshot, path), E_SOURCE_SIZE; a read of a process that died completes with E_VDDK_CRASH. */
+struct source_vddk_options {
+    const char *program; /* path of v2c-vddk; NULL: beside this executable, else in libexec */
+    const char *libdir;  /* migration.vddk_path */
+    const char *server;  /* host name or address of vCenter or ESXi */
+    unsigned port;       /* 0: 443 */
+    const char *user;
+    const char
+        *password; /* handed over the socket, never on a command line or in the environment */
+    const char *thumbprint;     /* SHA-1, upper-case hex with colons */
+    const char *vm_moref;       /* "vm-16" */
+    const char *snapshot_moref; /* NULL: a powered-off VM's own disks */
+    const char *disk_path;      /* "[datastore] dir/disk.vmdk", as of that snapshot */
+    const char *transports;     /* NULL: "nbdssl:nbd" */
+    uint64_t expected_size;     /* bytes; 0: any */
+    unsigned queue_depth;       /* reads in flight; 0: 16 */
+    struct disk_pool *pool;     /* borrowed; its memfd is mapped by the process */
+    int start_timeout_ms;       /* for connect and open; 0: 120 s */
+};
+int source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
+                     struct err **err);
+/* The transport VDDK chose ("nbdssl"), for the log. */
+const char *source_vddk_transport(const struct disk_source *source);
+/* The pid of the helper process, for the log and for tests. */
+int source_vddk_pid(const struct disk_source *source);
+
+/* A raw file or block device; extents from SEEK_DATA. */
+int source_file_open(const char *path, struct disk_pool *pool, unsigned queue_depth,
+                     struct disk_source **ret_source, struct err **err);
+
+/* An NBD export, `nbd://`, `nbds://` or `nbd+unix://`; extents from base:allocation. */
+int source_nbd_open(const char *uri, unsigned queue_depth, struct disk_source **ret_source,
+                    struct err **err);
+
+void disk_source_closep(struct disk_source **source);
+
+#endif

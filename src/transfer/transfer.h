@@ -1,0 +1,74 @@
+/* Moves extents of one disk from a source to a target.
+ *
+ * The planned extents are cut into requests of at most DISK_MAX_REQUEST bytes that never cross a
+ * 1 MiB boundary of the disk, kept in flight up to the bounds of both sides, and completed in any
+ * order.  A request whose bytes are all zero is not written (a new target) or becomes a zero range.
+ *
+ * A transfer succeeds only if copied + zeroed bytes equal the planned ones; a cancelled one has failed
+ * with E_CANCELLED.  Progress that survives is published block by block (TRANSFER_BLOCK): a block is
+ * done when everything planned in it is written and covered by a completed checkpoint of the target.
+ *
+ * This room knows neither VMware nor QCOW2; what it must know of them is a parameter.
+ *
+ * Threading: transfer_run uses only the calling thread; transfer_cancel may be called from any, and
+ * from a signal handler. */
+#ifndef V2C_TRANSFER_TRANSFER_H
+#define V2C_TRANSFER_TRANSFER_H
+
+#include "disk/disk.h"
+
+struct err;
+
+#define TRANSFER_BLOCK (1024U * 1024)
+
+/* One bit a block of the disk, LSB first. */
+struct transfer_bitmap {
+    uint8_t *bits;
+    uint64_t block_count; /* ceil(disk size / TRANSFER_BLOCK) */
+};
+void transfer_bitmap_init(struct transfer_bitmap *bitmap, uint64_t disk_size);
+void transfer_bitmap_done(struct transfer_bitmap *bitmap);
+size_t transfer_bitmap_bytes(const struct transfer_bitmap *bitmap);
+bool transfer_bitmap_get(const struct transfer_bitmap *bitmap, uint64_t block);
+void transfer_bitmap_set(struct transfer_bitmap *bitmap, uint64_t block, bool is_done);
+/* Clears every block that @extents touch. */
+void transfer_bitmap_clear_extents(struct transfer_bitmap *bitmap, const struct extents *extents);
+
+struct transfer_progress {
+    uint64_t planned_bytes; /* that this run must move: without blocks done before */
+    uint64_t copied_bytes;  /* read from the source and written */
+    uint64_t zeroed_bytes;  /* read from the source, all zero, not written as data */
+    uint64_t skipped_bytes; /* planned, but done by an earlier run */
+    int64_t elapsed_ms;
+    uint64_t rate_bytes_per_s; /* of reading, over the last few seconds */
+    int64_t eta_s;             /* for what is left to read; -1 unknown */
+};
+
+struct transfer_job {
+    struct disk_source *source;
+    struct disk_target *target;
+    struct disk_pool *pool;
+    const struct extents *plan; /* normal; borrowed */
+    unsigned max_in_flight;     /* requests; 0: 16; bounded by pool and source */
+    uint32_t request_bytes;     /* upper bound; 0: DISK_MAX_REQUEST */
+
+    /* Resume: blocks done by earlier runs are skipped.  Updated in place when a checkpoint completes.
+     * NULL: nothing is skipped or recorded. */
+    struct transfer_bitmap *done;
+    int64_t checkpoint_ms;     /* between checkpoints; 0: 5 s */
+    uint64_t checkpoint_bytes; /* or after so much; 0: 512 MiB */
+    /* After each completed checkpoint, with `done` up to date: what it says may be made durable now.
+     * Failing stops the transfer. */
+    int (*on_checkpoint)(void *opaque, const struct transfer_progress *progress, struct err **err);
+    /* About four times a second, and at the end. */
+    void (*on_progress)(void *opaque, const struct transfer_progress *progress);
+    void *opaque;
+    const volatile int *cancel; /* non-zero: stop soon, after a last checkpoint; may be NULL */
+};
+
+/* Runs to the end, including a last checkpoint.  *ret_progress (may be NULL) is filled in any case.
+ * The first error is the one reported; what was in flight is drained before returning. */
+int transfer_run(const struct transfer_job *job, struct transfer_progress *ret_progress,
+                 struct err **err);
+
+#endif
