@@ -29,5 +29,7 @@ int lab_faults_add(struct lab_faults *faults, const json_t *fault, struct err **
 void lab_faults_clear(struct lab_faults *faults);
 /* Whether a fault hits this pass; delays have been slept already and then count as no hit. */
 bool lab_fault_take(struct lab_faults *faults, const char *where, struct lab_fault *ret_fault);
+/* How often each place was passed: {"cloudstack.importVm": 1, ...}.  Owned by the caller. */
+json_t *lab_faults_passes(struct lab_faults *faults);
 
 #endif

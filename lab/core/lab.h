@@ -23,20 +23,25 @@ struct lab_vsphere;
 struct lab_nfc;
 struct lab_cloudstack;
 
-struct lab_snapshot {
-    char moref[32], name[256], description[256];
-    uint64_t view;
-    uint64_t created_at;
-};
-
 struct lab_vm_disk {
     int32_t key; /* device key, 2000... */
     char bus[8]; /* "scsi", "sata", "ide", "nvme" */
     int32_t controller, unit;
-    char path[512]; /* "[ds1] web01/web01.vmdk" of the present; snapshots freeze it */
+    char path[512]; /* "[ds1] web01/web01.vmdk": a snapshot's copy has the file frozen with it */
     char uuid[64];
     char change_uuid[64]; /* the part of changeId before the slash */
+    char change_id[112];  /* "<change_uuid>/<view>"; "" while tracking is not in effect */
     uint64_t capacity;
+};
+VEC_DECLARE(lab_vm_disks, struct lab_vm_disk);
+
+struct lab_snapshot {
+    char moref[32], name[256], description[256];
+    uint64_t view;
+    uint64_t created_at; /* wall clock, seconds */
+    int32_t id;
+    bool is_quiesced, was_on;
+    struct lab_vm_disks disks; /* as of then, in the machine's order */
 };
 
 struct lab_vm_nic {
@@ -47,22 +52,41 @@ struct lab_vm_nic {
 struct lab_vm {
     char moref[32], name[256], instance_uuid[40], bios_uuid[40], datacenter[64];
     char guest_id[64], firmware[8], version[16];
-    bool has_tools, is_cbt_on;
+    bool has_tools;
+    bool is_cbt_on;        /* as configured */
+    bool is_cbt_effective; /* since the next stun: power-on or a snapshot */
+    bool needs_consolidation;
     struct lab_machine *machine;
-    VEC_DECLARE(, struct lab_vm_disk)
-    disks;
+    struct lab_vm_disks disks; /* the present; item N is the machine's disk N */
     VEC_DECLARE(, struct lab_vm_nic)
     nics;
     VEC_DECLARE(, struct lab_snapshot)
     snapshots;
     uint64_t next_view;
+    int32_t next_snapshot_id;
     uint64_t powered_off_at_ms; /* wall clock; 0 while on */
+    uint64_t powered_on_at_ms;  /* wall clock; 0 when never */
+    uint64_t change_version;    /* grows with every change of its configuration or state */
+    char busy_task[32];         /* the task that has it; "" none */
+    pthread_mutex_t operating;  /* held over one operation of core/vms.h; taken before lab->mutex */
 };
 VEC_DECLARE(lab_vms, struct lab_vm *);
+
+/* The `vcenter` section of the scenario. */
+struct lab_vcenter_settings {
+    unsigned page_objects;      /* in one answer of the property collector */
+    unsigned idle_seconds;      /* until a session expires */
+    unsigned task_ms;           /* each task takes at least */
+    unsigned task_keep_seconds; /* a finished task is known */
+    unsigned areas_per_answer;  /* of QueryChangedDiskAreas, */
+    uint64_t bytes_per_answer;  /* and the length that it covers */
+};
 
 struct lab {
     char *dir;
     pthread_mutex_t mutex;
+    pthread_cond_t changed; /* broadcast with `mutex` when anything in the inventory changes */
+    struct lab_vcenter_settings settings;
     struct lab_certificate certificate;
     struct lab_faults *faults;
     struct lab_vms vms;
@@ -73,6 +97,8 @@ struct lab {
 };
 
 struct lab_vm *lab_find_vm(struct lab *lab, const char *moref); /* mutex held; NULL when absent */
+/* mutex held; NULL when absent; good until the mutex is released. */
+struct lab_snapshot *lab_find_snapshot(struct lab_vm *vm, const char *moref);
 
 /* lab/vsphere: the SOAP server at /sdk, and /lab/nfc-ticket. */
 int lab_vsphere_start(struct lab *lab, unsigned port, struct err **err);
