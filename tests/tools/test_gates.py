@@ -118,6 +118,14 @@ class Length(GateTest):
         self.write("lab/core/a.c", c_function("maze", 0, 25))
         self.assert_refuses(self.gate, "maze has complexity 26")
 
+    def test_refuses_a_function_that_pmccabe_cannot_read(self):
+        self.write("src/net/a.c", "struct x {\n    ODD(, int)\n    y;\n};\n" + c_function("hidden", 1))
+        self.assert_refuses(self.gate, "pmccabe cannot read hidden")
+
+    def test_reads_past_the_macros_of_the_house(self):
+        self.write("src/net/a.c", "struct x {\n    VEC_DECLARE(, struct y) z;\n};\n" + c_function("endless", 100))
+        self.assert_refuses(self.gate, "endless has 105 lines")
+
     def test_refuses_a_long_file(self):
         self.write("src/net/a.c", "int x;\n" * 901)
         self.assert_refuses(self.gate, "src/net/a.c:1: 901 lines")
