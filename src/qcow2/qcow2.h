@@ -37,6 +37,8 @@ int qcow2_resume(const char *path, uint64_t size, const struct qcow2_options *op
                  struct qcow2_image **ret_image, struct err **err);
 /* The image as a disk_target; owned by the image, closed with it. */
 struct disk_target *qcow2_target(struct qcow2_image *image);
+/* Appends what is mapped, zero clusters included, in whole clusters clipped to the size. */
+int qcow2_mapped(struct qcow2_image *image, struct extents *extents, struct err **err);
 /* Takes out what is not needed: zeroed clusters given back, refcounts exact, file cut to its end.
  * The image is closed for good, durable, and clean for `qemu-img check`; no lock is held. */
 int qcow2_finish(struct qcow2_image **image, struct err **err);

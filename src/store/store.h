@@ -63,11 +63,13 @@ struct store_disk {
     uint64_t capacity; /* bytes */
     bool is_boot;
     char *storage_id, *disk_offering_id;
-    char *target_path;       /* absolute */
-    char *source_path;       /* "[datastore] ..." as last read */
-    char *base_snapshot;     /* moref that base_done speaks of */
-    char *pending_change_id; /* of that snapshot; becomes change_id when the base is complete */
-    char *change_id;         /* all changes before it are in the target; NULL: base not complete */
+    char *target_path;   /* absolute */
+    char *source_path;   /* "[datastore] ..." as last read */
+    char *base_snapshot; /* moref that base_done speaks of */
+    char *
+        pending_change_id; /* of the active snapshot; becomes change_id when its pass is complete */
+    char *change_id;       /* what is done in the target (the base's done blocks, or all of the
+                                disk) is as of this id; NULL: no base snapshot yet */
     bool is_base_copied, is_finished /* file closed, exact refcounts */;
     int64_t delta_rounds;
     uint64_t base_bytes, base_ms; /* of the base copy, over all runs: for the summary */

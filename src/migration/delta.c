@@ -1,0 +1,131 @@
+/* Delta rounds while the VM runs, and the wait between them. */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "migration/internal.h"
+
+/* A disk's round is complete and durable: its change history moves on. */
+static int
+round_complete(struct migration *m, size_t index, struct err **err)
+{
+    struct store_disk *disk = &m->disks.items[index];
+
+    if (disk->pending_change_id) {
+        free(disk->change_id);
+        disk->change_id = xstrdup(disk->pending_change_id);
+    }
+    disk->delta_rounds++;
+    return migration_save(m, err);
+}
+
+int
+migration_delta_round(struct migration *m, struct err **err)
+{
+    struct extents *plans = NULL;
+    struct migration_copy copy = {.pass = PASS_DELTA, .on_complete = round_complete};
+    int result = -1;
+
+    migration_log(m, LOG_INFO, "Running delta sync round %" PRId64, m->record.delta_rounds + 1);
+    /* The previous snapshot must be gone and consolidated before the next is taken; one that a crash
+     * left in mid-round has nothing that the next does not have. */
+    if (migration_sweep_snapshots(m, err) < 0 || migration_check_disks(m, err) < 0 ||
+        migration_take_snapshot(m, "delta", true, err) < 0)
+        return -1;
+    migration_log(m, LOG_INFO, "Created delta snapshot (%s): %s", store_stage_name(m->record.stage),
+                  m->record.active_snapshot);
+    if (migration_query_changes(m, m->record.active_snapshot, &plans, err) < 0)
+        return -1;
+    copy.snapshot = m->record.active_snapshot;
+    copy.plans = plans;
+    if (migration_copy_disks(m, &copy, err) < 0) {
+        err_wrap(err, "delta round");
+        goto out;
+    }
+    m->record.delta_rounds++;
+    if (migration_save(m, err) < 0 || migration_release_snapshot(m, err) < 0)
+        goto out;
+    (void)store_event_add(m->store, m->record.id, "round", "delta round complete", NULL);
+    result = 0;
+out:
+    migration_plans_free(plans, m->disks.count);
+    return result;
+}
+
+/* How long to wait before the next round, by the seed's rules: the usual interval, a shorter one in
+ * the window before finalize_at, and never past it. */
+static int64_t
+interval_ms(const struct migration *m)
+{
+    const struct spec *spec = m->spec;
+    int64_t left = spec->finalize_at - clock_wall_s();
+
+    if (spec->finalize_at == 0)
+        return spec->delta_interval * 1000;
+    if (left <= 0)
+        return 0;
+    return MIN(left <= spec->finalize_window ? spec->finalize_delta_interval : spec->delta_interval,
+               left) *
+           1000;
+}
+
+static bool
+is_time_to_finalize(const struct migration *m)
+{
+    return m->spec->finalize_at && clock_wall_s() >= m->spec->finalize_at;
+}
+
+/* Ends a wait early: any finalize request does, so that nobody waits out an interval for nothing. */
+static bool
+is_finalize_due(struct migration *m)
+{
+    enum store_finalize request;
+
+    return is_time_to_finalize(m) ||
+           (migration_finalize_requested(m, &request, NULL) == 0 && request != STORE_FINALIZE_NONE);
+}
+
+static int
+wait_for_next_round(struct migration *m, struct err **err)
+{
+    int64_t ms = interval_ms(m);
+
+    if (m->record.delta_rounds == 0)
+        migration_log(m, LOG_INFO, "Waiting %" PRId64 "s before first delta sync round", ms / 1000);
+    return migration_wait(m, ms, is_finalize_due, err);
+}
+
+int
+migration_stage_delta(struct migration *m, struct err **err)
+{
+    enum store_finalize request;
+
+    if (migration_sweep_snapshots(m, err) < 0)
+        return -1;
+    for (;;) {
+        if (wait_for_next_round(m, err) < 0 || migration_finalize_requested(m, &request, err) < 0)
+            return -1;
+        if (request == STORE_FINALIZE_NOW)
+            break;
+        if (request == STORE_FINALIZE_NONE && is_time_to_finalize(m)) {
+            migration_log(m, LOG_INFO, "finalize_at is reached, cutting over");
+            break;
+        }
+        if (migration_delta_round(m, err) < 0)
+            return -1;
+        if (request == STORE_FINALIZE_PLAIN)
+            break;
+    }
+    return migration_power_down(m, err);
+}
+
+int
+migration_back_to_delta(struct migration *m, const char *why, struct err **err)
+{
+    migration_log(m, LOG_WARNING,
+                  "%s: going back to delta rounds; request finalize again to cut over", why);
+    m->record.powered_off_at = 0;
+    m->record.is_shutdown_action_required = false;
+    if (migration_drop_requests(m, err) < 0)
+        return -1;
+    return migration_enter(m, STAGE_DELTA, err);
+}

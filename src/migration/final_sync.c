@@ -1,0 +1,146 @@
+/* The last pass: the VM is off, what has changed since the last snapshot is read from its own disks
+ * (no snapshot, so nothing to consolidate), and the images are finished. */
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "migration/internal.h"
+#include "qcow2/qcow2.h"
+
+static bool
+is_windows(const struct migration *m)
+{
+    const char *id = m->vm.guest_id ? m->vm.guest_id : "";
+
+    return strcasestr(id, "win") && strncasecmp(id, "darwin", 6);
+}
+
+static int64_t
+settle_seconds(const struct migration *m)
+{
+    if (m->spec->finalize_settle_seconds >= 0)
+        return m->spec->finalize_settle_seconds;
+    if (m->config->migration.finalize_settle_seconds >= 0)
+        return m->config->migration.finalize_settle_seconds;
+    return is_windows(m) ? 30 : 15;
+}
+
+/* Never advances the change id: a later round after a way back is then a superset. */
+static int
+final_complete(struct migration *m, size_t index, struct err **err)
+{
+    m->disks.items[index].is_finished = true;
+    return migration_save(m, err);
+}
+
+static int
+adopt_current_paths(struct migration *m, struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        struct store_disk *disk = &m->disks.items[i];
+        const struct vsphere_disk *now = migration_source_disk(&m->vm.disks, disk->device_key);
+
+        free(disk->source_path);
+        disk->source_path = xstrdup(now->file_name);
+    }
+    return migration_save(m, err);
+}
+
+static int
+copy_final(struct migration *m, const char *snapshot, struct err **err)
+{
+    struct migration_copy copy = {
+        .pass = PASS_FINAL, .snapshot = snapshot, .on_complete = final_complete};
+    struct extents *plans = NULL;
+    int result;
+
+    if (migration_query_changes(m, snapshot, &plans, err) < 0)
+        return -1;
+    copy.plans = plans;
+    result = migration_copy_disks(m, &copy, err);
+    migration_plans_free(plans, m->disks.count);
+    return result;
+}
+
+/* Whether a pass without a snapshot was refused in a way that one with a snapshot may cure. */
+static bool
+wants_snapshot(const struct err *failure)
+{
+    switch (err_code(failure)) {
+    case E_VSPHERE_FAULT:
+    case E_VSPHERE_STATE:
+    case E_VDDK_OPEN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int
+copy_with_snapshot(struct migration *m, struct err **err)
+{
+    if (migration_take_snapshot(m, "final", false, err) < 0 ||
+        copy_final(m, m->record.active_snapshot, err) < 0)
+        return -1;
+    return migration_release_snapshot(m, err);
+}
+
+/* The source must have stayed off and untouched from before the read until after it. */
+static int
+check_untouched(struct migration *m, struct err **err)
+{
+    if (migration_read_source(m, err) < 0 || migration_check_disks(m, err) < 0)
+        return -1;
+    if (m->vm.power == VSPHERE_POWERED_OFF)
+        return 0;
+    return err_set(err, E_SOURCE_CHANGED, "the source VM was started during the final sync");
+}
+
+static int
+check_images(struct migration *m, struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++)
+        if (qcow2_check_importable(m->disks.items[i].target_path, m->disks.items[i].capacity, err) <
+            0)
+            return err_wrap(err, "disk %s", m->disks.items[i].address);
+    return 0;
+}
+
+int
+migration_stage_final_sync(struct migration *m, struct err **err)
+{
+    struct err *failure = NULL;
+    int64_t settle;
+
+    if (migration_sweep_snapshots(m, err) < 0)
+        return -1;
+    if (m->vm.power != VSPHERE_POWERED_OFF)
+        return migration_back_to_delta(m, "the source VM runs again", err);
+    settle = settle_seconds(m);
+    migration_log(m, LOG_INFO, "Waiting %" PRId64 "s finalize settle delay before the final sync",
+                  settle);
+    if (migration_wait(m, settle * 1000, NULL, err) < 0 || check_untouched(m, err) < 0 ||
+        adopt_current_paths(m, err) < 0)
+        return -1;
+    if (copy_final(m, NULL, &failure) < 0) {
+        if (!wants_snapshot(failure)) {
+            err_move(err, &failure);
+            return err_wrap(err, "final sync");
+        }
+        migration_log(m, LOG_WARNING, "%s; trying with a snapshot", err_message(failure));
+        err_free(failure);
+        if (copy_with_snapshot(m, err) < 0)
+            return err_wrap(err, "final sync");
+    }
+    m->record.delta_rounds++;
+    if (check_untouched(m, &failure) < 0) {
+        if (err_code(failure) != E_SOURCE_CHANGED || m->vm.power == VSPHERE_POWERED_OFF)
+            return err_move(err, &failure);
+        err_free(failure);
+        return migration_back_to_delta(m, "the source VM was started during the final sync", err);
+    }
+    if (check_images(m, err) < 0)
+        return -1;
+    return migration_enter(m, STAGE_IMPORT_ROOT_DISK, err);
+}

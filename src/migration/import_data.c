@@ -1,0 +1,178 @@
+/* Data disks become volumes of the VM; then it gets its settings and is started. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "migration/step.h"
+
+static char *
+id_of_volume(const json_t *result)
+{
+    return xstrdup(step_text(json_object_get(result, "volume"), "id"));
+}
+
+static int
+submit_import_volume(const struct step *step, char **ret_job_id, struct err **err)
+{
+    const struct config_target *target = &step->m->spec->target;
+    const char *path = step_base_name(step->disk->target_path);
+
+    return cloudstack_import_volume(step->m->cloudstack, path, target->zone_id,
+                                    step->disk->storage_id, path, step->disk->disk_offering_id,
+                                    target->account, target->domain_id, target->project_id,
+                                    ret_job_id, err);
+}
+
+static int
+lookup_volume(const struct step *step, char **ret_result, struct err **err)
+{
+    json_t *volume = NULL;
+
+    if (cloudstack_find_volume_by_path(step->m->cloudstack, step->disk->storage_id,
+                                       step_base_name(step->disk->target_path), &volume, err) < 0)
+        return -1;
+    *ret_result = xstrdup(step_text(volume, "id"));
+    json_decref(volume);
+    return 0;
+}
+
+static int
+submit_attach(const struct step *step, char **ret_job_id, struct err **err)
+{
+    return cloudstack_attach_volume(step->m->cloudstack, step->disk->volume_id,
+                                    step->m->record.cloudstack_vm_id, ret_job_id, err);
+}
+
+static int
+lookup_attached(const struct step *step, char **ret_result, struct err **err)
+{
+    json_t *volume = NULL;
+    const char *vm_id;
+
+    if (cloudstack_find_volume_by_path(step->m->cloudstack, step->disk->storage_id,
+                                       step_base_name(step->disk->target_path), &volume, err) < 0)
+        return -1;
+    vm_id = step_text(volume, "virtualmachineid");
+    *ret_result =
+        vm_id && !strcmp(vm_id, step->m->record.cloudstack_vm_id) ? xstrdup("done") : NULL;
+    json_decref(volume);
+    return 0;
+}
+
+static int
+import_volume(struct migration *m, struct store_disk *disk, struct err **err)
+{
+    CLEANUP(free_charp) char *name = xasprintf("import_volume:%s", disk->address);
+    CLEANUP(free_charp) char *volume_id = NULL;
+    struct step step = {.m = m,
+                        .name = name,
+                        .disk = disk,
+                        .submit = submit_import_volume,
+                        .lookup = lookup_volume,
+                        .result_of = id_of_volume};
+
+    if (disk->volume_id)
+        return 0;
+    if (step_do(&step, &volume_id, err) < 0)
+        return -1;
+    disk->volume_id = take(volume_id);
+    migration_log(m, LOG_INFO, "[%s] imported data volume volume_id=%s", disk->name,
+                  disk->volume_id);
+    return migration_save(m, err);
+}
+
+static int
+attach_volume(struct migration *m, struct store_disk *disk, struct err **err)
+{
+    CLEANUP(free_charp) char *name = xasprintf("attach_volume:%s", disk->address);
+    CLEANUP(free_charp) char *result = NULL;
+    struct step step = {.m = m,
+                        .name = name,
+                        .disk = disk,
+                        .submit = submit_attach,
+                        .lookup = lookup_attached,
+                        .result_of = step_done};
+
+    if (disk->attached_to_vm_id)
+        return 0;
+    if (step_do(&step, &result, err) < 0)
+        return -1;
+    disk->attached_to_vm_id = xstrdup(m->record.cloudstack_vm_id);
+    return migration_save(m, err);
+}
+
+static int
+configure_vm(struct migration *m, struct err **err)
+{
+    struct cloudstack_params details = {0};
+    int result = 0;
+
+    if (m->record.is_cloudstack_configured)
+        return 0;
+    migration_vm_details(m, &details);
+    if (details.count || m->spec->target.os_type_id)
+        result = cloudstack_update_vm(m->cloudstack, m->record.cloudstack_vm_id,
+                                      m->spec->target.os_type_id, &details, err);
+    vec_done(&details);
+    if (result < 0)
+        return err_wrap(err, "settings of the imported VM");
+    m->record.is_cloudstack_configured = true;
+    return migration_save(m, err);
+}
+
+static int
+submit_start(const struct step *step, char **ret_job_id, struct err **err)
+{
+    return cloudstack_start_vm(step->m->cloudstack, step->m->record.cloudstack_vm_id, ret_job_id,
+                               err);
+}
+
+static int
+lookup_started(const struct step *step, char **ret_result, struct err **err)
+{
+    json_t *vm = NULL;
+    const char *state;
+
+    if (cloudstack_get_vm(step->m->cloudstack, step->m->record.cloudstack_vm_id, &vm, err) < 0)
+        return -1;
+    state = step_text(vm, "state");
+    *ret_result =
+        state && (!strcmp(state, "Running") || !strcmp(state, "Starting")) ? xstrdup("done") : NULL;
+    json_decref(vm);
+    return 0;
+}
+
+static int
+start_vm(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *result = NULL;
+    struct step step = {.m = m,
+                        .name = "start_vm",
+                        .submit = submit_start,
+                        .lookup = lookup_started,
+                        .result_of = step_done};
+
+    if (!m->spec->start_vm_after_import || m->record.is_cloudstack_started)
+        return 0;
+    if (step_do(&step, &result, err) < 0)
+        return -1;
+    m->record.is_cloudstack_started = true;
+    m->record.started_at = clock_wall_s();
+    migration_log(m, LOG_INFO, "Started the imported VM");
+    return migration_save(m, err);
+}
+
+int
+migration_stage_import_data(struct migration *m, struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        struct store_disk *disk = &m->disks.items[i];
+
+        if (disk->is_boot)
+            continue;
+        if (import_volume(m, disk, err) < 0 || attach_volume(m, disk, err) < 0)
+            return -1;
+    }
+    if (configure_vm(m, err) < 0 || start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
+        return -1;
+    return migration_enter(m, STAGE_DONE, err);
+}

@@ -1,0 +1,168 @@
+/* What the files of this room share: the migration in hand. */
+#ifndef V2C_MIGRATION_INTERNAL_H
+#define V2C_MIGRATION_INTERNAL_H
+
+#include <pthread.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/extents.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cloudstack/cloudstack.h"
+#include "config/config.h"
+#include "migration/migration.h"
+#include "store/store.h"
+#include "vsphere/vsphere.h"
+
+struct migration {
+    const struct migration_options *options;
+    const struct config *config;
+    const struct spec *spec;
+    struct store *store;
+    struct vsphere *vsphere;
+    struct cloudstack *cloudstack;
+    char thumbprint[60]; /* of the vCenter, for VDDK */
+    int lock_fd;
+    struct store_migration record;   /* as last saved, or about to be */
+    struct store_disks disks;        /* in the order of the VM's devices */
+    struct vsphere_vm vm;            /* as last read */
+    struct store_progress *progress; /* one a disk */
+    int64_t mirrored_ms, kept_alive_ms;
+    double last_logged_percent;
+    int64_t last_logged_ms;
+};
+
+/* ---- names.c ---------------------------------------------------------------------------------- */
+
+/* "v2c-vm-16-65a1b2c3": what every snapshot's name begins with and every target file carries. */
+void migration_tag(const struct migration *m, char ret_tag[64]);
+/* Key and file name of a disk: "0" and "disk0" on the first SCSI controller, else "scsi1:0" and
+ * "disk_scsi1-0".  The caller frees both. */
+void migration_disk_names(const struct vsphere_vm *vm, const struct vsphere_disk *disk,
+                          char **ret_key, char **ret_name);
+
+/* ---- report.c --------------------------------------------------------------------------------- */
+
+/* A line for log, log file and supervisor. */
+void migration_log(struct migration *m, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Moves to @stage: saved with everything in m->record and m->disks, then mirrored and reported. */
+int migration_enter(struct migration *m, enum store_stage stage, struct err **err);
+/* Saves record and disks without changing the stage. */
+int migration_save(struct migration *m, struct err **err);
+/* Rewrites state.json; failures are logged, the store is what counts. */
+void migration_mirror(struct migration *m);
+/* The json_t of state.json; owned by the caller. */
+json_t *migration_state_json(const struct migration *m);
+/* Reports the progress of all disks to supervisor, store, mirror and log, each at its own pace. */
+void migration_report_progress(struct migration *m, bool is_last);
+void migration_report_error(struct migration *m, const struct err *error);
+void migration_report_summary(struct migration *m);
+
+/* ---- source side ------------------------------------------------------------------------------ */
+
+/* discover.c: finds the VM and reads it into m->vm. */
+int migration_find_source(struct migration *m, struct err **err);
+int migration_read_source(struct migration *m, struct err **err);
+/* Refuses what cannot be migrated, every reason in one message. */
+int migration_check_source(const struct migration *m, struct err **err);
+/* The VM's disks are still those of the record: keys, places, backing uuids and sizes. */
+int migration_check_disks(const struct migration *m, struct err **err);
+const struct vsphere_disk *migration_source_disk(const struct vsphere_disks *disks, int32_t key);
+
+/* snapshots.c.  At most one snapshot of ours exists at any time. */
+/* Takes one by the quiesce policy and records it; @kind is "base", "delta" or "final".  On success
+ * m->record.active_snapshot is set and every disk has its pending_change_id and source_path. */
+int migration_take_snapshot(struct migration *m, const char *kind, bool may_quiesce,
+                            struct err **err);
+/* Removes the recorded snapshot, if any, and waits for consolidation. */
+int migration_release_snapshot(struct migration *m, struct err **err);
+/* Removes every snapshot that carries our tag, also one left by a crash. */
+int migration_sweep_snapshots(struct migration *m, struct err **err);
+
+/* ---- copying ---------------------------------------------------------------------------------- */
+
+enum migration_pass {
+    PASS_BASE,  /* what is allocated; resumable block by block */
+    PASS_DELTA, /* what has changed */
+    PASS_FINAL, /* the same, of the powered-off VM; the image is finished after it */
+};
+
+struct migration_copy {
+    enum migration_pass pass;
+    const char *snapshot;        /* moref; NULL: the powered-off VM's own disks */
+    const struct extents *plans; /* one a disk; NULL for PASS_BASE: asked of the source */
+    const bool *is_wanted;       /* which disks; NULL: all */
+    /* Called on the migration's thread as each disk is complete and durable, in any order: the moment
+     * to record it. */
+    int (*on_complete)(struct migration *m, size_t disk, struct err **err);
+};
+/* copy.c: copies disks in parallel, each on its own thread; passing faults are retried from the last
+ * checkpoint.  The first error that is not a consequence of another is the one returned. */
+int migration_copy_disks(struct migration *m, const struct migration_copy *copy, struct err **err);
+
+/* slots.c: V2C_VDDK_MAX_OPEN handles for all workers of a control directory. */
+int migration_slot_take(const char *control_dir, const volatile int *cancel, int *ret_fd,
+                        struct err **err);
+
+/* changes.c: what has changed on each disk since its change_id, whole disks where the history is gone.
+ * @snapshot NULL for the powered-off VM.  *ret_plans has one entry a disk. */
+int migration_query_changes(struct migration *m, const char *snapshot, struct extents **ret_plans,
+                            struct err **err);
+void migration_plans_free(struct extents *plans, size_t count);
+
+/* ---- stages ----------------------------------------------------------------------------------- */
+
+/* Each does the work of the stage it is named after and moves to the next; all may be run again after
+ * any interruption. */
+int migration_stage_discover(struct migration *m, struct err **err);
+int migration_stage_storage(struct migration *m, struct err **err);
+int migration_stage_cbt(struct migration *m, struct err **err);
+int migration_stage_base_snapshot(struct migration *m, struct err **err);
+int migration_stage_base_copy(struct migration *m, struct err **err);
+int migration_stage_delta(struct migration *m, struct err **err);
+int migration_stage_shutdown(struct migration *m, struct err **err);
+int migration_stage_final_sync(struct migration *m, struct err **err);
+int migration_stage_import_root(struct migration *m, struct err **err);
+int migration_stage_import_data(struct migration *m, struct err **err);
+
+/* delta.c: one round while the VM may be running. */
+int migration_delta_round(struct migration *m, struct err **err);
+/* shutdown.c: brings the VM down by the shutdown mode; on success it is off, the stage is
+ * final_sync, or awaiting_shutdown_action when somebody is to be asked first. */
+int migration_power_down(struct migration *m, struct err **err);
+/* Back to delta rounds because the source runs again; drops the finalize request. */
+int migration_back_to_delta(struct migration *m, const char *why, struct err **err);
+
+/* requests.c: marker files are taken into the store, then unlinked. */
+int migration_finalize_requested(struct migration *m, enum store_finalize *ret, struct err **err);
+int migration_drop_requests(struct migration *m, struct err **err);
+/* Whether the marker @name lay in the directory; it is gone afterwards. */
+bool migration_take_marker(struct migration *m, const char *name);
+
+/* wait.c: waits @ms, or less when stopped (E_CANCELLED) or when @until says true; keeps the vCenter
+ * session alive meanwhile. */
+int migration_wait(struct migration *m, int64_t ms, bool (*until)(struct migration *m),
+                   struct err **err);
+bool migration_is_stopped(const struct migration *m);
+int migration_check_stop(const struct migration *m, struct err **err);
+
+/* nics.c: the NIC plan: for each CloudStack NIC the network and the source NIC it stands for. */
+struct migration_nic {
+    const char *key; /* for records: the spec's key */
+    const char *network_id;
+    const char *mac; /* of the source NIC; NULL: none matches */
+};
+VEC_DECLARE(migration_nics, struct migration_nic);
+/* First the primary.  E_CONFIG for two NICs on one network or one that the VM does not have. */
+int migration_plan_nics(const struct migration *m, struct migration_nics *ret_nics,
+                        struct err **err);
+
+/* import_root.c: what the imported VM is to be like; values are borrowed from @m. */
+void migration_vm_details(const struct migration *m, struct cloudstack_params *details);
+/* Adds a detail unless @value is NULL or empty; borrows both. */
+void migration_add_detail(struct cloudstack_params *details, const char *name, const char *value);
+
+#endif

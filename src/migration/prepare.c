@@ -1,0 +1,85 @@
+/* Pools that can be written, and a source that tracks its changes. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "migration/internal.h"
+#include "storage/storage.h"
+
+static const char *
+json_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static int
+resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct err **err)
+{
+    json_t *pool = NULL;
+    struct storage_pool description;
+    int result;
+
+    if (cloudstack_get_pool(m->cloudstack, storage_id, &pool, err) < 0)
+        return -1;
+    description = (struct storage_pool){
+        .id = storage_id,
+        .name = json_text(pool, "name"),
+        .type = json_text(pool, "type"),
+        .path = json_text(pool, "path"),
+        .state = json_text(pool, "state"),
+    };
+    result = storage_resolve(&description, ret_dir, err);
+    json_decref(pool);
+    return result;
+}
+
+/* A thin disk may grow to its capacity: less room than that is worth a word, not a refusal. */
+static int
+warn_of_space(struct migration *m, const char *dir, struct err **err)
+{
+    uint64_t needed = 0, available;
+
+    for (size_t i = 0; i < m->disks.count; i++)
+        if (!strncmp(m->disks.items[i].target_path, dir, strlen(dir)))
+            needed += m->disks.items[i].capacity;
+    if (storage_free_bytes(dir, &available, err) < 0)
+        return -1;
+    if (available < needed)
+        migration_log(m, LOG_WARNING,
+                      "%s has %" PRIu64 " MiB free; the disks hold up to %" PRIu64 " MiB", dir,
+                      (uint64_t)(available / MIB), (uint64_t)(needed / MIB));
+    return 0;
+}
+
+int
+migration_stage_storage(struct migration *m, struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        struct store_disk *disk = &m->disks.items[i];
+        CLEANUP(free_charp) char *dir = NULL;
+        CLEANUP(free_charp) char *file = NULL;
+
+        if (resolve_pool(m, disk->storage_id, &dir, err) < 0)
+            return err_wrap(err, "disk %s", disk->address);
+        file = xasprintf("%s_%s.qcow2", m->record.migration_id, disk->name);
+        free(disk->target_path);
+        disk->target_path = file_join(dir, file);
+        if (warn_of_space(m, dir, err) < 0)
+            return err_wrap(err, "disk %s", disk->address);
+    }
+    return migration_enter(m, STAGE_ENABLING_CBT, err);
+}
+
+int
+migration_stage_cbt(struct migration *m, struct err **err)
+{
+    if (!m->vm.is_cbt_enabled) {
+        migration_log(m, LOG_INFO, "Turning changed-block tracking on");
+        if (vsphere_enable_cbt(m->vsphere, m->record.vm_moref, err) < 0)
+            return err_wrap(err, "enabling changed-block tracking");
+        m->record.is_cbt_enabled_by_us = true;
+    }
+    return migration_enter(m, STAGE_CREATING_BASE_SNAPSHOT, err);
+}

@@ -1,0 +1,378 @@
+/* One VM from beginning to end: what is set up, the table of stages, and what happens to errors. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "migration/internal.h"
+
+#define STAGE_ATTEMPTS 5
+
+static int (*const stages[STAGE_MAX_])(struct migration *m, struct err **err) = {
+    [STAGE_INIT] = migration_stage_discover,
+    [STAGE_DISCOVERING_DISKS] = migration_stage_discover,
+    [STAGE_PREPARING_STORAGE] = migration_stage_storage,
+    [STAGE_ENABLING_CBT] = migration_stage_cbt,
+    [STAGE_CREATING_BASE_SNAPSHOT] = migration_stage_base_snapshot,
+    [STAGE_BASE_COPY] = migration_stage_base_copy,
+    [STAGE_DELTA] = migration_stage_delta,
+    [STAGE_AWAITING_SHUTDOWN] = migration_stage_shutdown,
+    [STAGE_FINAL_SYNC] = migration_stage_final_sync,
+    [STAGE_IMPORT_ROOT_DISK] = migration_stage_import_root,
+    [STAGE_IMPORT_DATA_DISK] = migration_stage_import_data,
+};
+
+static int
+check_settings(const struct migration *m, struct err **err)
+{
+    if (m->spec->run_virt_v2v) {
+        err_set(err, E_NOT_BUILT, "run_virt_v2v is on, and this version does not convert guests");
+        return err_hint(err, "set run_virt_v2v: false for guests that have virtio drivers");
+    }
+    if (!m->config->vcenter.password) {
+        err_set(err, E_CONFIG, "no vCenter password");
+        return err_hint(err, "set vcenter.password or the environment variable VC_PASSWORD");
+    }
+    if (!m->config->migration.vddk_path) {
+        err_set(err, E_CONFIG, "migration.vddk_path is not set");
+        return err_hint(err, "unpack VMware's VDDK and name the directory that holds lib64/");
+    }
+    return 0;
+}
+
+static int
+connect_source(struct migration *m, struct err **err)
+{
+    const struct config *c = m->config;
+    struct vsphere_options options = {
+        .host = c->vcenter.host,
+        .user = c->vcenter.user,
+        .password = c->vcenter.password,
+        .trust = {.ca_file = c->vcenter.ca_file,
+                  .thumbprint = c->vcenter.thumbprint,
+                  .is_insecure = c->vcenter.is_insecure,
+                  .config_key = "vcenter"},
+        /* No cancel: what was begun on the source is brought to its end, so that nothing is left. */
+    };
+
+    if (vsphere_connect(&options, &m->vsphere, err) < 0 ||
+        vsphere_thumbprint(m->vsphere, m->thumbprint, err) < 0)
+        return err_wrap(err, "vCenter %s", c->vcenter.host);
+    m->kept_alive_ms = clock_monotonic_ms();
+    return migration_find_source(m, err);
+}
+
+static int
+connect_target(struct migration *m, struct err **err)
+{
+    const struct config *c = m->config;
+    struct cloudstack_options options = {
+        .endpoint = c->cloudstack.endpoint,
+        .api_key = c->cloudstack.api_key,
+        .secret_key = c->cloudstack.secret_key,
+        .trust = {.ca_file = c->cloudstack.ca_file,
+                  .thumbprint = c->cloudstack.thumbprint,
+                  .is_insecure = c->cloudstack.is_insecure,
+                  .config_key = "cloudstack"},
+        .timeout_ms = (int)c->cloudstack.timeout_seconds * 1000,
+        .cancel = m->options->stop,
+    };
+
+    if (cloudstack_connect(&options, &m->cloudstack, err) < 0)
+        return err_wrap(err, "CloudStack");
+    return 0;
+}
+
+static int
+open_directory(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *lock = NULL;
+    CLEANUP(free_charp) char *log = NULL;
+
+    m->record.directory =
+        migration_directory(m->config->migration.control_dir, m->vm.name, m->vm.moref);
+    if (file_make_dirs(m->record.directory, 0750, err) < 0)
+        return -1;
+    lock = file_join(m->record.directory, "lock");
+    log = file_join(m->record.directory, "migration.log");
+    if (file_lock(lock, &m->lock_fd, err) < 0) {
+        if (err_code(err ? *err : NULL) == E_LOCKED)
+            err_hint(err, "another run or service is migrating this VM; see v2c-engine status");
+        return -1;
+    }
+    return log_open_file(log, err);
+}
+
+/* A state.json that the existing tool left, and no record of ours: done is done; anything else is its
+ * own to finish. */
+static int
+check_foreign_state(struct migration *m, bool *ret_is_done, struct err **err)
+{
+    static const char *const names[] = {"state.json", "state.engine.json"};
+
+    *ret_is_done = false;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        CLEANUP(free_charp) char *path = file_join(m->record.directory, names[i]);
+        const char *stage;
+        json_t *state;
+
+        if (access(path, F_OK) < 0)
+            continue;
+        state = json_load_file(path, 0, NULL);
+        stage = json_string_value(json_object_get(state, "stage"));
+        if (stage && !strcmp(stage, "done")) {
+            json_decref(state);
+            *ret_is_done = true;
+            return 0;
+        }
+        err_set(err, E_STORE_FOREIGN, "%s is in stage %s of another tool's migration", path,
+                stage ? stage : "(unreadable)");
+        json_decref(state);
+        return err_hint(err,
+                        "finish it with the tool that began it; or remove its snapshots and target "
+                        "files, move %s away, and start again",
+                        m->record.directory);
+    }
+    return 0;
+}
+
+static int
+check_finalize_at(const struct migration *m, struct err **err)
+{
+    char stamp[32];
+
+    if (!m->spec->finalize_at || m->spec->finalize_at > clock_wall_s() ||
+        m->options->allow_past_finalize)
+        return 0;
+    clock_format_utc(m->spec->finalize_at, stamp);
+    err_set(err, E_CONFIG, "finalize_at %s has passed", stamp);
+    return err_hint(err,
+                    "set a later time, or give --allow-past-finalize to cut over right after the "
+                    "base copy");
+}
+
+static int
+create_record(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *raw = xasprintf("%s_%s", m->vm.name, m->vm.moref);
+
+    if (check_finalize_at(m, err) < 0)
+        return -1;
+    m->record.migration_id = file_safe_name(raw);
+    m->record.vm_name = xstrdup(m->vm.name);
+    m->record.vm_moref = xstrdup(m->vm.moref);
+    m->record.instance_uuid = xstrdup(m->vm.instance_uuid);
+    m->record.vcenter = xstrdup(m->config->vcenter.host);
+    m->record.stage = STAGE_INIT;
+    m->record.created_at = m->record.updated_at = clock_wall_s();
+    return store_migration_create(m->store, &m->record, err);
+}
+
+/* Takes up the record of an earlier run, which must speak of this very VM. */
+static int
+adopt_record(struct migration *m, struct store_migration *found, struct err **err)
+{
+    free(found->directory);
+    found->directory = take(m->record.directory);
+    m->record = *found;
+    if (m->record.instance_uuid && m->vm.instance_uuid &&
+        strcasecmp(m->record.instance_uuid, m->vm.instance_uuid)) {
+        err_set(err, E_SOURCE_CHANGED, "%s has instance uuid %s, the migration began with %s",
+                m->vm.moref, m->vm.instance_uuid, m->record.instance_uuid);
+        return err_hint(err, "this is another VM; move %s away to migrate it", m->record.directory);
+    }
+    if (store_disks_load(m->store, m->record.id, &m->disks, err) < 0)
+        return -1;
+    m->progress = xcalloc(m->disks.count ? m->disks.count : 1, sizeof(*m->progress));
+    for (size_t i = 0; i < m->disks.count; i++)
+        if (store_progress_load(m->store, m->disks.items[i].id, &m->progress[i], err) < 0)
+            return -1;
+    migration_log(m, LOG_INFO, "Resuming from stage: %s", store_stage_name(m->record.stage));
+    return 0;
+}
+
+static int
+load_record(struct migration *m, bool *ret_is_done, struct err **err)
+{
+    struct store_migration found = {0};
+    struct err *failure = NULL;
+
+    *ret_is_done = false;
+    if (store_open(m->config->migration.control_dir, false, &m->store, err) < 0)
+        return -1;
+    if (store_migration_find(m->store, m->config->vcenter.host, m->vm.moref, &found, &failure) ==
+        0) {
+        if (adopt_record(m, &found, err) < 0)
+            return -1;
+        *ret_is_done = m->record.stage == STAGE_DONE;
+        return 0;
+    }
+    if (err_code(failure) != E_STORE_NOT_FOUND)
+        return err_move(err, &failure);
+    err_free(failure);
+    if (check_foreign_state(m, ret_is_done, err) < 0 || *ret_is_done)
+        return *ret_is_done ? 0 : -1;
+    return create_record(m, err);
+}
+
+static int
+write_specs(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *text = spec_to_yaml(m->spec);
+    CLEANUP(free_charp) char *latest = file_join(m->record.directory, "spec.latest.yaml");
+    CLEANUP(free_charp) char *first = file_join(m->record.directory, "spec.yaml");
+
+    if (file_replace(latest, text, strlen(text), 0644, err) < 0)
+        return -1;
+    if (access(first, F_OK) == 0)
+        return 0;
+    return file_replace(first, text, strlen(text), 0644, err);
+}
+
+static void
+log_settings(struct migration *m)
+{
+    static const char *const shutdowns[] = {"auto", "force", "manual"};
+    static const char *const quiesces[] = {"auto", "true", "false"};
+    char stamp[32];
+
+    migration_log(m, LOG_INFO, "Starting workflow vm=%s moref=%s server=%s", m->record.vm_name,
+                  m->record.vm_moref, vsphere_server_name(m->vsphere));
+    migration_log(m, LOG_INFO,
+                  "Runtime settings readers=%" PRId64 " parallel_disks=%" PRId64
+                  " run_virt_v2v=false shutdown_mode=%s snapshot_quiesce=%s",
+                  m->spec->readers, m->spec->parallel_disks, shutdowns[m->spec->shutdown],
+                  quiesces[m->spec->quiesce]);
+    if (m->spec->finalize_at) {
+        clock_format_utc(m->spec->finalize_at, stamp);
+        migration_log(m, LOG_INFO, "finalize_at=%s%s", stamp,
+                      m->spec->finalize_at_was_zoneless ? " (written without a zone: taken as UTC)"
+                                                        : "");
+    }
+}
+
+/* A stage that fails for a passing reason is run again after a pause; every stage may be. */
+static int
+run_stage(struct migration *m, unsigned *failures, struct err **err)
+{
+    enum store_stage stage = m->record.stage;
+    struct err *failure = NULL;
+
+    if (!stages[stage])
+        return err_set(err, E_NOT_BUILT, "stage %s is not known to this version",
+                       store_stage_name(stage));
+    if (stages[stage](m, &failure) == 0) {
+        *failures = 0;
+        return 0;
+    }
+    if (err_class(failure) != ERR_CLASS_RETRY || ++*failures >= STAGE_ATTEMPTS)
+        return err_move(err, &failure);
+    migration_log(m, LOG_WARNING, "stage %s: %s; trying again", store_stage_name(m->record.stage),
+                  err_message(failure));
+    err_free(failure);
+    return migration_wait(m, 1000LL << *failures, NULL, err);
+}
+
+static int
+run_stages(struct migration *m, struct err **err)
+{
+    unsigned failures = 0;
+
+    while (m->record.stage != STAGE_DONE)
+        if (migration_check_stop(m, err) < 0 || run_stage(m, &failures, err) < 0)
+            return -1;
+    migration_report_summary(m);
+    return 0;
+}
+
+/* A failed or stopped run forgets a finalize request that it did not get to: starting it again must
+ * never shut a VM down unasked.  Once the VM is off there is nothing to ask any more. */
+static void
+record_failure(struct migration *m, const struct err *failure)
+{
+    CLEANUP(err_freep) struct err *other = NULL;
+    enum store_finalize request = STORE_FINALIZE_NONE;
+
+    if (m->record.stage < STAGE_FINAL_SYNC) {
+        (void)migration_finalize_requested(m, &request, NULL);
+        if (request != STORE_FINALIZE_NONE)
+            migration_log(m, LOG_WARNING,
+                          "the finalize request is dropped; ask again when it runs");
+        (void)migration_drop_requests(m, NULL);
+    }
+    free(m->record.last_error);
+    m->record.last_error = xstrdup(err_message(failure));
+    free(m->record.last_error_code);
+    m->record.last_error_code = xstrdup(err_code_name(err_code(failure)));
+    if (migration_save(m, &other) < 0)
+        log_err(LOG_ERROR, other, "recording the failure");
+    (void)store_event_add(m->store, m->record.id, "error", err_message(failure), NULL);
+    migration_mirror(m);
+}
+
+/* Nothing of ours stays on the source: a base copy that goes on later takes another snapshot and
+ * copies what has changed in between. */
+static void
+tidy_source(struct migration *m)
+{
+    CLEANUP(err_freep) struct err *other = NULL;
+
+    if (m->record.stage < STAGE_IMPORT_ROOT_DISK && migration_sweep_snapshots(m, &other) < 0)
+        migration_log(m, LOG_WARNING, "our snapshot stays on the source until the next run: %s",
+                      err_message(other));
+}
+
+static int
+run_locked(struct migration *m, struct err **err)
+{
+    struct err *failure = NULL;
+    bool is_done;
+
+    if (load_record(m, &is_done, err) < 0)
+        return -1;
+    if (is_done) {
+        log_info("already done");
+        return 0;
+    }
+    if (write_specs(m, err) < 0)
+        return -1;
+    log_settings(m);
+    free(take(m->record.last_error));
+    free(take(m->record.last_error_code));
+    if (connect_target(m, &failure) == 0 && run_stages(m, &failure) == 0)
+        return 0;
+    tidy_source(m);
+    record_failure(m, failure);
+    return err_move(err, &failure);
+}
+
+int
+migration_run(const struct migration_options *options, struct err **err)
+{
+    struct migration m = {
+        .options = options, .config = options->config, .spec = options->spec, .lock_fd = -1};
+    struct err *failure = NULL;
+    int result = -1;
+
+    if (check_settings(&m, &failure) == 0 && connect_source(&m, &failure) == 0 &&
+        open_directory(&m, &failure) == 0)
+        result = run_locked(&m, &failure);
+    if (result < 0) {
+        err_wrap(&failure, "vm %s", spec_label(options->spec));
+        log_err(LOG_ERROR, failure, "failed");
+        migration_report_error(&m, failure);
+        err_move(err, &failure);
+    }
+    cloudstack_freep(&m.cloudstack);
+    vsphere_freep(&m.vsphere);
+    store_closep(&m.store);
+    store_disks_done(&m.disks);
+    store_migration_done(&m.record);
+    vsphere_vm_done(&m.vm);
+    free(m.progress);
+    (void)log_open_file(NULL, NULL);
+    close_fdp(&m.lock_fd);
+    return result;
+}

@@ -1,0 +1,28 @@
+/* One recorded call to CloudStack: made once, whatever interrupts it. */
+#ifndef V2C_MIGRATION_STEP_H
+#define V2C_MIGRATION_STEP_H
+
+#include "migration/internal.h"
+
+/* `submit` makes the call and returns the job's id; `lookup` finds what an earlier call made,
+ * *ret_result NULL when there is nothing; `result_of` takes the outcome out of a finished job. */
+struct step {
+    struct migration *m;
+    const char *name;
+    const struct store_disk *disk;   /* for the steps of a disk */
+    const struct migration_nic *nic; /* for those of a NIC */
+    int (*submit)(const struct step *step, char **ret_job_id, struct err **err);
+    int (*lookup)(const struct step *step, char **ret_result, struct err **err);
+    char *(*result_of)(const json_t *job_result);
+};
+
+/* Does the step unless it is done; *ret_result is owned. */
+int step_do(const struct step *step, char **ret_result, struct err **err);
+
+const char *step_base_name(const char *path);
+/* A member of an answer; NULL when it is absent or no string. */
+const char *step_text(const json_t *object, const char *key);
+/* The result of a job whose success is all there is to know. */
+char *step_done(const json_t *job_result);
+
+#endif
