@@ -1,0 +1,107 @@
+/* Asynchronous jobs.  A job may stay pending for ever when a management server died with it, so every
+ * wait has an end. */
+#include "cloudstack/internal.h"
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#define DEFAULT_WAIT_MS (60LL * 60 * 1000)
+
+enum job_status {
+    JOB_PENDING = 0,
+    JOB_SUCCEEDED = 1,
+    JOB_FAILED = 2,
+};
+
+void
+cloudstack_job_done(struct cloudstack_job *job)
+{
+    json_decref(job->result);
+    free(job->error_text);
+    *job = (struct cloudstack_job){0};
+}
+
+/* A failed job's result is {"errorcode", "errortext"}, or with jobresulttype "text" a plain string. */
+static void
+read_failure(const struct cloudstack *cs, const json_t *answer, struct cloudstack_job *job)
+{
+    const json_t *result = json_object_get(answer, "jobresult");
+    const char *text = json_string_value(json_object_get(result, "errortext"));
+
+    job->has_failed = true;
+    job->error_code = (int)json_integer_value(json_object_get(result, "errorcode"));
+    if (!job->error_code)
+        job->error_code = (int)json_integer_value(json_object_get(answer, "jobresultcode"));
+    if (!text)
+        text = json_string_value(result);
+    job->error_text = cloudstack_redact(cs, text ? text : "no reason given");
+}
+
+int
+cloudstack_job_query(struct cloudstack *cs, const char *job_id, struct cloudstack_job *ret_job,
+                     struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *answer = NULL;
+    struct cloudstack_job job = {0};
+    json_t *status;
+    int result;
+
+    params_add(&params, "jobid", job_id);
+    result = cloudstack_call(cs, CALL_READ, "queryAsyncJobResult", &params, &answer, err);
+    params_done(&params);
+    if (result < 0)
+        return -1;
+    status = json_object_get(answer, "jobstatus");
+    if (!json_is_integer(status) || json_integer_value(status) < JOB_PENDING ||
+        json_integer_value(status) > JOB_FAILED)
+        return err_set(err, E_CS_PROTOCOL, "CloudStack tells no status of job %s", job_id);
+    if (json_integer_value(status) == JOB_FAILED)
+        read_failure(cs, answer, &job);
+    if (json_integer_value(status) != JOB_PENDING) {
+        job.is_done = true;
+        job.result = json_incref(json_object_get(answer, "jobresult"));
+    }
+    *ret_job = job;
+    return 0;
+}
+
+static bool
+is_transport(enum err_code code)
+{
+    return code == E_NET || code == E_TIMEOUT || code == E_CS_BUSY || code == E_CS_PROTOCOL ||
+           code == E_NET_RESOLVE;
+}
+
+int
+cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_ms,
+                    json_t **ret_result, struct err **err)
+{
+    int64_t end = clock_monotonic_ms() + (timeout_ms ? timeout_ms : DEFAULT_WAIT_MS);
+    int64_t pause_ms = MIN(cs->poll_ms, 250); /* most jobs are short */
+
+    for (;;) {
+        CLEANUP(err_freep) struct err *failure = NULL;
+        struct cloudstack_job job = {0};
+
+        if (cloudstack_job_query(cs, job_id, &job, &failure) < 0) {
+            if (!is_transport(err_code(failure)) || clock_monotonic_ms() >= end)
+                return err_move(err, &failure);
+        } else if (job.has_failed) {
+            err_set(err, E_CS_JOB, "CloudStack job %s failed: %s (error %d)", job_id,
+                    job.error_text, job.error_code);
+            cloudstack_job_done(&job);
+            return -1;
+        } else if (job.is_done) {
+            *ret_result = take(job.result);
+            return 0;
+        } else if (clock_monotonic_ms() >= end) {
+            err_set(err, E_TIMEOUT, "CloudStack job %s has not ended in time", job_id);
+            return err_hint(err, "a restart of the management server loses jobs: look at the VM's "
+                                 "events in CloudStack");
+        }
+        if (cloudstack_pause(cs, MIN(pause_ms, MAX(end - clock_monotonic_ms(), 1)), err) < 0)
+            return -1;
+        pause_ms = MIN(pause_ms * 2, cs->poll_ms);
+    }
+}
