@@ -62,8 +62,9 @@ typedef void (*disk_done_fn)(struct disk_request *request, struct err *error);
 
 struct disk_request {
     uint64_t offset;
-    uint32_t length;        /* 1 sector to DISK_MAX_REQUEST bytes */
-    struct disk_slot *slot; /* bytes start at slot->data */
+    uint32_t length; /* 1 sector to DISK_MAX_REQUEST bytes */
+    struct disk_slot *slot;
+    uint32_t slot_offset; /* bytes start at slot->data + slot_offset; always 0 for a read */
     disk_done_fn done;
     void *opaque;              /* the submitter's */
     void *impl;                /* the implementation's, between submission and completion */

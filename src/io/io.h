@@ -2,8 +2,10 @@
  * faults and records every operation for crash tests.  The backend is chosen at run time.
  *
  * One `struct io` serves one thread; several files may share it.  Completions are delivered from
- * io_reap only.  A short read or write is continued inside; EINTR and EAGAIN are retried; a read
- * beyond the end of file returns zeroes.
+ * io_reap, io_wait, io_drain and io_free only.  A short read or write is continued inside; EINTR and
+ * EAGAIN are retried, a failed sync never is; a read beyond the end of file returns zeroes; a write
+ * that moves nothing is a full file system.  An operation that failed for want of space carries
+ * E_NO_SPACE, any other E_IO, and names kind, offset and length, not the file.
  *
  * Threading: an io belongs to the thread that uses it; the thread pool is internal. */
 #ifndef V2C_IO_IO_H
@@ -17,7 +19,8 @@ struct err;
 struct io;
 
 enum io_backend {
-    IO_BACKEND_AUTO, /* io_uring where the kernel lets us, else threads */
+    IO_BACKEND_AUTO, /* io_uring where the kernel lets us, else threads; V2C_IO=io_uring|threads
+                        in the environment decides for tests */
     IO_BACKEND_URING,
     IO_BACKEND_THREADS,
 };
@@ -29,6 +32,7 @@ enum io_kind {
     IO_READ,
     IO_WRITE,
     IO_DATASYNC,
+    IO_TRUNCATE, /* to op->offset bytes, shorter or longer */
 };
 
 /* Owned by the submitter, untouched until done. */
@@ -40,8 +44,11 @@ struct io_op {
     uint64_t offset;
     io_done_fn done;
     void *opaque;
-    uint32_t moved;     /* the backend's */
-    struct io_op *next; /* the backend's */
+    /* The room's, between io_queue and done. */
+    uint32_t moved;
+    int32_t result;
+    unsigned attempts;
+    struct io_op *next;
 };
 
 /* @queue_depth operations in flight at most.  @buffers/@buffers_length (may be NULL/0): memory that
@@ -58,8 +65,11 @@ int io_submit(struct io *io, struct err **err); /* once after a batch of io_queu
 int io_reap(struct io *io, unsigned *ret_count, struct err **err); /* never blocks */
 int io_poll_fd(const struct io *io); /* readable when io_reap has something */
 unsigned io_in_flight(const struct io *io);
-/* Submits @op and waits for it alone; others complete meanwhile through their done. */
+/* Queues and submits @op, whose `done` and `opaque` are not used, and waits for it alone; others
+ * complete meanwhile through their done.  Its error is returned. */
 int io_wait(struct io *io, struct io_op *op, struct err **err);
+/* Submits, and waits until at most @left operations are in flight. */
+int io_drain(struct io *io, unsigned left, struct err **err);
 const char *io_backend_name(const struct io *io); /* "io_uring" or "threads" */
 /* Whether io_uring works here, and why not, for preflight and logs. */
 bool io_uring_usable(struct err **err);
