@@ -21,6 +21,7 @@
 extern char **environ;
 
 VEC_DECLARE(words, char *);
+VEC_DECLARE(child_fds, struct child_fd);
 
 /* ---- what is made ready before fork ---------------------------------------------------------- */
 

@@ -1,8 +1,8 @@
 /* Documents from people and programs: YAML and JSON read into one tree with the place of every value,
  * and one strict decoder that turns the tree into structs and reports every problem, not the first.
  *
- * Bounds: DOC_MAX_BYTES of input, DOC_MAX_DEPTH levels, DOC_MAX_NODES values after aliases are
- * expanded.  Duplicate keys are an error.  YAML scalars are typed by the core schema (true/false,
+ * Bounds: DOC_MAX_BYTES of input, DOC_MAX_DEPTH levels, DOC_MAX_NODES values after aliases and merge
+ * keys (`<<`) are expanded.  Duplicate keys are an error, and so is a second document.  YAML scalars are typed by the core schema (true/false,
  * numbers, null); what the decoder is asked for decides: a number where a string is wanted is taken
  * as it was written.
  *
@@ -58,11 +58,15 @@ void problems_done(struct problems *problems);
 /* At @node, which may be NULL for the document as a whole. */
 void problems_add(struct problems *problems, const struct node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for `warnings`: something is accepted, but not as it was written. */
+void problems_warn(struct problems *problems, const struct node *node, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* E_CONFIG with every line when there are any, else 0. */
 int problems_check(const struct problems *problems, struct err **err);
 
-/* Decoding.  Each takes the map and a key; an absent or null key leaves *value alone and returns
- * false; a wrong type adds a problem and returns false. */
+/* Decoding.  Each takes the map (NULL is an empty one) and a key; an absent or null key leaves *value
+ * alone and returns false; a wrong type adds a problem and returns false.  A string replaces the one
+ * in *value (freed), is one line without control characters, and may be empty. */
 bool node_decode_string(const struct node *map, const char *key, char **value,
                         struct problems *problems);
 bool node_decode_int(const struct node *map, const char *key, int64_t min, int64_t max,
