@@ -12,13 +12,6 @@
 #define MAX_KEYS    1000
 #define MAX_ANCHORS 1000
 
-struct anchor {
-    const char *name; /* borrowed from doc->texts */
-    const struct node *node;
-};
-
-VEC_DECLARE(anchor_list, struct anchor);
-
 /* A list or map whose end has not been seen yet. */
 struct frame {
     struct node *node;

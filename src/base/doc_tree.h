@@ -24,6 +24,13 @@ struct node {
     struct node_list items;    /* of a list or map; borrowed from doc->nodes */
 };
 
+/* What an alias may stand for. */
+struct anchor {
+    const char *name; /* borrowed from doc->texts */
+    const struct node *node;
+};
+VEC_DECLARE(anchor_list, struct anchor);
+
 struct doc {
     char *name;
     struct node *root;
