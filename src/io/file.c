@@ -1,4 +1,4 @@
-#include "io/file.h"
+#include "io/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

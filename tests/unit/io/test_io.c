@@ -15,7 +15,6 @@
 #include "base/util.h"
 #include "disk/disk.h"
 #include "io/fault.h"
-#include "io/file.h"
 #include "io/io.h"
 
 static enum io_backend backend;
