@@ -64,7 +64,7 @@ report_error(const json_t *report)
         return NULL;
     err_set(&err, code == E_NONE ? E_WORKER_CRASH : code, "%s",
             message ? message : "it failed and did not say why");
-    if (hint)
+    if (hint && *hint)
         err_hint(&err, "%s", hint);
     return err;
 }

@@ -348,6 +348,32 @@ is_all_ended(const struct supervisor *s)
     return true;
 }
 
+/* The hints of all, each after its VM; just once when all say the same. */
+static void
+join_hints(const struct supervisor *s, struct str *ret)
+{
+    const char *first = NULL;
+    bool is_same = true;
+
+    for (size_t job = 0; job < s->options->job_count; job++) {
+        const char *hint = err_hint_text(s->workers[job].error);
+
+        if (hint && first)
+            is_same = is_same && !strcmp(hint, first);
+        else if (hint)
+            first = hint;
+    }
+    for (size_t job = 0; job < s->options->job_count && !is_same; job++) {
+        const char *hint = err_hint_text(s->workers[job].error);
+
+        if (hint)
+            str_appendf(ret, "%s%s: %s", ret->length ? "\n" : "", s->options->jobs[job].label,
+                        hint);
+    }
+    if (first && is_same)
+        str_append(ret, first);
+}
+
 /* One error of all that failed. */
 static int
 join_errors(const struct supervisor *s, struct err **err)
@@ -357,17 +383,16 @@ join_errors(const struct supervisor *s, struct err **err)
 
     for (size_t job = 0; job < s->options->job_count; job++) {
         const struct err *error = s->workers[job].error;
-        const char *label = s->options->jobs[job].label;
 
         if (!error)
             continue;
         if (code == E_NONE || code == E_CANCELLED)
             code = err_code(error);
-        str_appendf(&text, "%s%s: %s", text.length ? "\n" : "", label, err_message(error));
-        if (err_hint_text(error))
-            str_appendf(&hints, "%s%s: %s", hints.length ? "\n" : "", label, err_hint_text(error));
+        str_appendf(&text, "%s%s: %s", text.length ? "\n" : "", s->options->jobs[job].label,
+                    err_message(error));
     }
     if (code != E_NONE) {
+        join_hints(s, &hints);
         err_set(err, code, "%s", str_text(&text));
         if (hints.length)
             err_hint(err, "%s", str_text(&hints));

@@ -190,8 +190,24 @@ tells_the_workers_own_error(void **state)
     assert_int_equal(run(&watch, 1, SCRIPTS(script), &err), -1);
     assert_int_equal(err_code(err), E_NO_SPACE);
     assert_string_equal(err_message(err), "one: pool full");
-    assert_string_equal(err_hint_text(err), "one: make room");
+    assert_string_equal(err_hint_text(err), "make room");
     assert_int_equal(watch.restarts, 0);
+}
+
+static void
+gives_each_vm_its_hint_where_they_differ(void **state)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct watch watch = {0};
+    const char *full = "echo '{\"error\":{\"code\":\"E_NO_SPACE\",\"message\":\"m\","
+                       "\"hint\":\"make room\"}}' >&3; exit 1";
+    const char *down = "echo '{\"error\":{\"code\":\"E_NET\",\"message\":\"m\","
+                       "\"hint\":\"plug it in\"}}' >&3; exit 1";
+    const char *mute = "echo '{\"error\":{\"code\":\"E_NET\",\"message\":\"m\",\"hint\":\"\"}}' "
+                       ">&3; exit 1";
+
+    assert_int_equal(run(&watch, 1, SCRIPTS(full, mute, down), &err), -1);
+    assert_string_equal(err_hint_text(err), "one: make room\nthree: plug it in");
 }
 
 static void
@@ -330,6 +346,7 @@ main(void)
         cmocka_unit_test(starts_a_crashed_worker_again),
         cmocka_unit_test(gives_up_after_crashes_in_a_row),
         cmocka_unit_test(tells_the_workers_own_error),
+        cmocka_unit_test(gives_each_vm_its_hint_where_they_differ),
         cmocka_unit_test(says_how_a_worker_ended_that_did_not),
         cmocka_unit_test(takes_an_error_for_one_whatever_the_exit_status),
         cmocka_unit_test(takes_an_unknown_code_for_a_crash),

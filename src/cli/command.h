@@ -1,0 +1,40 @@
+/* The commands: one table from which parsing, help, the manual page and shell completion come. */
+#ifndef V2C_CLI_COMMAND_H
+#define V2C_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/str.h"
+#include "cli/options.h"
+
+struct err;
+
+struct command {
+    const char *name;
+    const char *words;       /* what follows the flags in the usage line; "" when nothing may */
+    const char *summary;     /* half a line */
+    const char *description; /* paragraphs divided by empty lines */
+    const struct option_def *options;
+    size_t values_size; /* of the struct that they describe */
+    bool is_hidden;
+    /* @values was parsed into; zeroed before.  Prints its own output; errors are main's to print. */
+    int (*run)(void *values, const struct words *words, struct err **err);
+};
+
+extern const struct command command_run, command_worker, command_status, command_finalize,
+    command_version, command_help;
+
+/* NULL terminated, in the order of help. */
+extern const struct command *const commands[];
+const struct command *command_find(const char *name); /* NULL when there is none */
+
+void help_usage(struct str *out); /* of the program */
+void help_command(const struct command *command, struct str *out);
+void help_man_page(struct str *out);
+void help_bash_completion(struct str *out);
+
+/* The whole program but for the process around it; returns its exit status. */
+int cli_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,112 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "cli/command.h"
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE  2
+
+const struct command *const commands[] = {
+    &command_run,  &command_status,  &command_finalize,
+    &command_help, &command_version, &command_worker,
+    NULL,
+};
+
+const struct command *
+command_find(const char *name)
+{
+    for (const struct command *const *c = commands; *c; c++)
+        if (!strcmp((*c)->name, name))
+            return *c;
+    return NULL;
+}
+
+static void
+print(FILE *stream, struct str *text)
+{
+    fputs(str_text(text), stream);
+    str_done(text);
+}
+
+/* "web01: no space left on device", and "hint: ..." for each line of the hint. */
+static void
+print_error(const struct command *command, const struct err *err)
+{
+    const char *hint = err_hint_text(err);
+
+    fprintf(stderr, "%s failed: %s\n", command->name, err_message(err));
+    while (hint && *hint) {
+        int length = (int)strcspn(hint, "\n");
+
+        fprintf(stderr, "hint: %.*s\n", length, hint);
+        hint += length + (hint[length] == '\n');
+    }
+    if (err_code(err) == E_USAGE)
+        fprintf(stderr, "hint: see `v2c-engine help %s`\n", command->name);
+}
+
+static int
+run_command(const struct command *command, int argc, char **argv, struct err **err)
+{
+    CLEANUP(free_charp) char *values = xcalloc(1, command->values_size);
+    struct words words = {0};
+    bool wants_help = false;
+    int rc;
+
+    rc = options_parse(command->options, argc, argv, values, &words, &wants_help, err);
+    if (rc == 0 && wants_help) {
+        struct str text = STR_INIT(64 * KIB);
+
+        help_command(command, &text);
+        print(stdout, &text);
+    } else if (rc == 0 && words.count && !*command->words) {
+        rc = err_set(err, E_USAGE, "unexpected word %s", words.items[0]);
+    } else if (rc == 0) {
+        rc = command->run(values, &words, err);
+    }
+    options_done(command->options, values);
+    vec_done(&words);
+    return rc;
+}
+
+static int
+usage(FILE *stream, int status)
+{
+    struct str text = STR_INIT(64 * KIB);
+
+    help_usage(&text);
+    print(stream, &text);
+    return status;
+}
+
+int
+cli_main(int argc, char **argv)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    const struct command *command;
+
+    if (argc < 2)
+        return usage(stderr, EXIT_USAGE);
+    if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "-help") || !strcmp(argv[1], "--help"))
+        return usage(stdout, 0);
+    if (!strcmp(argv[1], "-version") || !strcmp(argv[1], "--version"))
+        command = &command_version;
+    else
+        command = command_find(argv[1]);
+    if (!command) {
+        fprintf(stderr, "unknown command: %s\n\n", argv[1]);
+        return usage(stderr, EXIT_USAGE);
+    }
+    if (run_command(command, argc - 2, argv + 2, &err) < 0) {
+        print_error(command, err);
+        return EXIT_FAILED;
+    }
+    /* What did not reach stdout (a full disk, a closed pipe) was not told. */
+    if (fflush(stdout) != 0) {
+        fprintf(stderr, "%s failed: cannot write to standard output\n", command->name);
+        return EXIT_FAILED;
+    }
+    return 0;
+}

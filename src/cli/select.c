@@ -1,0 +1,342 @@
+#include "cli/select.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "cli/select_internal.h"
+#include "config/config.h"
+#include "migration/migration.h"
+
+/* ---- one VM ----------------------------------------------------------------------------------- */
+
+void
+view_done(struct vm_view *view)
+{
+    free(view->name);
+    free(view->moref);
+    free(view->directory);
+    free(view->state_file);
+    free(view->stage);
+    free(view->progress);
+    store_migration_done(&view->record);
+    store_disks_done(&view->disks);
+}
+
+bool
+view_has_marker(const struct vm_view *view, const char *name)
+{
+    CLEANUP(free_charp) char *path = file_join(view->directory, name);
+
+    return access(path, F_OK) == 0;
+}
+
+/* Whether a process holds the migration's lock; asks the kernel, without taking it. */
+static bool
+is_locked(const char *directory)
+{
+    CLEANUP(free_charp) char *path = file_join(directory, "lock");
+    CLEANUP(close_fdp) int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
+/* Fills @view from the record it has taken over. */
+static int
+describe_record(struct store *store, struct vm_view *view, struct err **err)
+{
+    const struct store_migration *r = &view->record;
+    enum store_finalize request = STORE_FINALIZE_NONE;
+    double sum = 0;
+
+    view->name = xstrdup(r->vm_name);
+    view->moref = xstrdup(r->vm_moref);
+    view->directory = xstrdup(r->directory);
+    view->state_file = file_join(r->directory, "state.json");
+    view->stage = xstrdup(store_stage_name(r->stage));
+    view->is_running = is_locked(r->directory);
+    if (store_finalize_get(store, r->id, &request, err) < 0 ||
+        store_disks_load(store, r->id, &view->disks, err) < 0)
+        return -1;
+    view->is_finalize_now = request == STORE_FINALIZE_NOW || view_has_marker(view, "FINALIZE_NOW");
+    view->is_finalize_requested = view->is_finalize_now || request == STORE_FINALIZE_PLAIN ||
+                                  view_has_marker(view, "FINALIZE");
+    view->progress = xcalloc(view->disks.count, sizeof(view->progress[0]));
+    for (size_t i = 0; i < view->disks.count; i++) {
+        if (store_progress_load(store, view->disks.items[i].id, &view->progress[i], err) < 0)
+            return -1;
+        sum += view->progress[i].percent;
+    }
+    if (r->stage == STAGE_DONE)
+        view->percent = 100;
+    else if (view->disks.count)
+        view->percent = sum / (double)view->disks.count;
+    return 0;
+}
+
+static void
+set_next(struct vm_view *view)
+{
+    enum store_stage stage;
+
+    if (!view->moref)
+        view->next = "connecting_vcenter";
+    else if (store_stage_from_name(view->stage, &stage))
+        view->next = migration_next_stage(stage, view->is_finalize_requested, view->runs_virt_v2v);
+    else
+        view->next = "unknown";
+}
+
+/* ---- which ------------------------------------------------------------------------------------ */
+
+static bool
+contains(const struct words *words, const char *text)
+{
+    for (size_t i = 0; text && i < words->count; i++)
+        if (!strcmp(words->items[i], text))
+            return true;
+    return false;
+}
+
+/* A moref or uuid decides where it is given: names are labels. */
+static bool
+is_record_of(const struct store_migration *record, const struct vm_entry *entry)
+{
+    if (entry->moref)
+        return !strcmp(record->vm_moref, entry->moref);
+    if (entry->uuid && record->instance_uuid && !strcasecmp(record->instance_uuid, entry->uuid))
+        return true;
+    return entry->name && !strcmp(record->vm_name, entry->name);
+}
+
+static int
+refuse_ambiguous(const struct vm_entry *entry, const struct vm_view *views, size_t count,
+                 struct err **err)
+{
+    struct str morefs = STR_INIT(4096);
+
+    for (size_t i = 0; i < count; i++)
+        str_appendf(&morefs, "%s%s", i ? ", " : "", views[i].moref);
+    err_set(err, E_USAGE, "%s: %zu migrations have that name: %s", entry_label(entry), count,
+            str_text(&morefs));
+    err_hint(err, "say which with --vm-id");
+    str_done(&morefs);
+    return -1;
+}
+
+struct finder {
+    const struct select_values *values;
+    const struct config *config;
+    struct selection *selection;
+    struct store_migrations records;
+};
+
+/* Moves the record into a view at the end of the selection. */
+static int
+add_record(struct finder *finder, struct store_migration *record, bool runs_virt_v2v,
+           struct err **err)
+{
+    struct vm_view view = {.record = *record, .runs_virt_v2v = runs_virt_v2v};
+
+    *record = (struct store_migration){0};
+    vec_push(&finder->selection->views, view);
+    return describe_record(finder->selection->store,
+                           &finder->selection->views.items[finder->selection->views.count - 1],
+                           err);
+}
+
+static bool
+is_of_this_vcenter(const struct finder *finder, const struct store_migration *record)
+{
+    const char *host = finder->config->vcenter.host;
+
+    return !host || !*host || !record->vcenter || !strcmp(record->vcenter, host);
+}
+
+static int
+find_entry(struct finder *finder, const struct vm_entry *entry, struct err **err)
+{
+    struct vm_views *views = &finder->selection->views;
+    const struct words *ids = &finder->values->vm_ids;
+    size_t first = views->count;
+
+    for (size_t i = 0; i < finder->records.count; i++) {
+        struct store_migration *record = &finder->records.items[i];
+
+        if (record->id && is_of_this_vcenter(finder, record) && is_record_of(record, entry) &&
+            add_record(finder, record, entry->runs_virt_v2v, err) < 0)
+            return -1;
+    }
+    if (views->count == first)
+        foreign_find(finder->selection->control_dir, entry, views);
+    if (views->count - first > 1 && ids->count == 0)
+        return refuse_ambiguous(entry, views->items + first, views->count - first, err);
+    if (views->count == first)
+        vec_push(views, ((struct vm_view){.name = xstrdup(entry_label(entry)),
+                                          .stage = xstrdup("not_started"),
+                                          .runs_virt_v2v = entry->runs_virt_v2v}));
+    return 0;
+}
+
+static int
+find_by_specs(struct finder *finder, const struct words *specs, struct err **err)
+{
+    const struct words *vms = &finder->values->vms;
+    struct vm_entries entries = {0};
+    int rc = 0;
+
+    for (size_t i = 0; i < specs->count && rc == 0; i++)
+        rc = entries_read(specs->items[i], finder->config->virt.run_virt_v2v, &entries, err);
+    for (size_t i = 0; i < vms->count && rc == 0; i++) {
+        bool is_named = false;
+
+        for (size_t e = 0; e < entries.count; e++)
+            is_named |= !strcmp(entry_label(&entries.items[e]), vms->items[i]);
+        if (!is_named)
+            rc = err_set(err, E_USAGE, "--vm %s: no spec names that VM", vms->items[i]);
+    }
+    for (size_t e = 0; e < entries.count && rc == 0; e++)
+        if (vms->count == 0 || contains(vms, entry_label(&entries.items[e])))
+            rc = find_entry(finder, &entries.items[e], err);
+    entries_done(&entries);
+    return rc;
+}
+
+/* Without specs: everything that is recorded, or what --vm names of it. */
+static int
+find_recorded(struct finder *finder, struct err **err)
+{
+    const struct words *vms = &finder->values->vms;
+
+    for (size_t i = 0; i < finder->records.count; i++) {
+        struct store_migration *record = &finder->records.items[i];
+
+        if (vms->count && !contains(vms, record->vm_name))
+            continue;
+        if (add_record(finder, record, finder->config->virt.run_virt_v2v, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void
+keep_ids(struct vm_views *views, const struct words *ids)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < views->count; i++) {
+        if (ids->count == 0 || contains(ids, views->items[i].moref))
+            views->items[kept++] = views->items[i];
+        else
+            view_done(&views->items[i]);
+    }
+    views->count = kept;
+}
+
+static int
+compare_views(const void *a, const void *b)
+{
+    const struct vm_view *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+
+    return order ? order : strcmp(x->moref ? x->moref : "", y->moref ? y->moref : "");
+}
+
+/* ---- where ------------------------------------------------------------------------------------ */
+
+/* A configuration that cannot be read does not matter where --control-dir says all that is needed. */
+static int
+load_config(const struct select_values *values, struct config **ret, struct err **err)
+{
+    CLEANUP(free_charp)
+    char *path = values->config ? xstrdup(values->config) : config_default_path();
+    struct err *failure = NULL;
+
+    if (config_load(path, true, ret, NULL, &failure) == 0)
+        return 0;
+    if (!values->control_dir)
+        return err_move(err, &failure);
+    err_free(failure);
+    *ret = config_new();
+    return 0;
+}
+
+static int
+open_store(struct finder *finder, struct err **err)
+{
+    struct selection *selection = finder->selection;
+    struct err *failure = NULL;
+
+    if (store_open(selection->control_dir, true, &selection->store, &failure) == 0)
+        return store_migration_list(selection->store, &finder->records, err);
+    if (err_code(failure) != E_STORE_NOT_FOUND)
+        return err_move(err, &failure);
+    err_free(failure);
+    return 0;
+}
+
+static int
+fill(struct finder *finder, const struct words *specs, struct err **err)
+{
+    struct vm_views *views = &finder->selection->views;
+
+    if (open_store(finder, err) < 0)
+        return -1;
+    if ((specs->count ? find_by_specs(finder, specs, err) : find_recorded(finder, err)) < 0)
+        return -1;
+    keep_ids(views, &finder->values->vm_ids);
+    if (views->count == 0) {
+        err_set(err, E_STORE_NOT_FOUND, "no migration matches in %s",
+                finder->selection->control_dir);
+        return err_hint(err, "`v2c-engine status` without flags shows all that are recorded");
+    }
+    for (size_t i = 0; i < views->count; i++)
+        set_next(&views->items[i]);
+    qsort(views->items, views->count, sizeof(views->items[0]), compare_views);
+    return 0;
+}
+
+int
+select_vms(const struct select_values *values, const struct words *words, struct selection *ret,
+           struct err **err)
+{
+    CLEANUP(config_freep) struct config *config = NULL;
+    struct selection selection = {0};
+    struct finder finder = {.values = values, .selection = &selection};
+    struct words specs = {0};
+    int rc;
+
+    if (load_config(values, &config, err) < 0)
+        return -1;
+    finder.config = config;
+    selection.control_dir =
+        xstrdup(values->control_dir ? values->control_dir : config->migration.control_dir);
+    for (size_t i = 0; i < values->specs.count; i++)
+        vec_push(&specs, values->specs.items[i]);
+    for (size_t i = 0; i < words->count; i++)
+        vec_push(&specs, words->items[i]);
+    rc = fill(&finder, &specs, err);
+    vec_done(&specs);
+    store_migrations_done(&finder.records);
+    if (rc < 0)
+        selection_done(&selection);
+    else
+        *ret = selection;
+    return rc;
+}
+
+void
+selection_done(struct selection *selection)
+{
+    for (size_t i = 0; i < selection->views.count; i++)
+        view_done(&selection->views.items[i]);
+    vec_done(&selection->views);
+    store_closep(&selection->store);
+    free(selection->control_dir);
+}

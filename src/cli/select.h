@@ -1,0 +1,61 @@
+/* Which migrations `status` and `finalize` speak of: VMs that specs name, as the store knows them. */
+#ifndef V2C_CLI_SELECT_H
+#define V2C_CLI_SELECT_H
+
+#include <stdbool.h>
+
+#include "base/vec.h"
+#include "cli/options.h"
+#include "store/store.h"
+
+struct err;
+
+/* The flags that both commands have. */
+struct select_values {
+    struct words specs, vms, vm_ids;
+    const char *config, *control_dir;
+};
+#define SELECT_OPTIONS(type, field)                                                                \
+    {"spec", OPTION_LIST, offsetof(type, field.specs), "FILE",                                     \
+     "VM spec that names the VMs; may be given several times."},                                   \
+        {"config", OPTION_TEXT, offsetof(type, field.config), "FILE",                              \
+         "Configuration (default: config.yaml, else ../config.yaml)."},                            \
+        {"control-dir", OPTION_TEXT, offsetof(type, field.control_dir), "DIR",                     \
+         "Where state is kept, instead of migration.control_dir."},                                \
+        {"vm", OPTION_LIST, offsetof(type, field.vms), "NAME",                                     \
+         "Only the VM of that name; may be given several times."},                                 \
+    {                                                                                              \
+        "vm-id", OPTION_LIST, offsetof(type, field.vm_ids), "MOREF",                               \
+            "Only the VM with that managed object id (vm-3312); may be given several times."       \
+    }
+
+/* One VM and what is known of its migration. */
+struct vm_view {
+    char *name, *moref;           /* moref NULL: nothing has been recorded yet */
+    char *directory, *state_file; /* NULL as moref */
+    char *stage;
+    const char *next; /* static */
+    double percent;   /* mean of its disks */
+    bool runs_virt_v2v;
+    bool is_finalize_requested, is_finalize_now;
+    bool is_foreign;               /* known from a state.json of the existing tool only */
+    bool is_running;               /* a process holds its lock */
+    struct store_migration record; /* id 0: none */
+    struct store_disks disks;
+    struct store_progress *progress; /* one a disk */
+};
+VEC_DECLARE(vm_views, struct vm_view);
+
+struct selection {
+    char *control_dir;
+    struct store *store;   /* NULL when there is no database yet */
+    struct vm_views views; /* by name, then moref */
+};
+
+/* E_STORE_NOT_FOUND when nothing is left after the filters; E_USAGE for a --vm that no spec names, or
+ * when one name stands for several migrations and no --vm-id says which. */
+int select_vms(const struct select_values *values, const struct words *words, struct selection *ret,
+               struct err **err);
+void selection_done(struct selection *selection);
+
+#endif

@@ -1,0 +1,196 @@
+#include "cli/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "cli/command.h"
+#include "cli/text.h"
+
+/* ---- text ------------------------------------------------------------------------------------- */
+
+static void
+append_disk(struct str *out, const struct store_disk *disk, const struct store_progress *p)
+{
+    str_appendf(out, "  %-10s %-10s %6.2f%%", disk->name, p->stage, p->percent);
+    if (p->planned_bytes) {
+        str_append(out, "  ");
+        text_append_bytes(out, p->read_bytes);
+        str_append(out, " of ");
+        text_append_bytes(out, p->planned_bytes);
+    }
+    if (p->rate_bytes_per_s && p->percent < 100) {
+        str_append(out, "  ");
+        text_append_rate(out, p->rate_bytes_per_s);
+        str_append(out, "  ETA ");
+        text_append_duration(out, p->eta_s);
+    }
+    str_append(out, "\n");
+}
+
+static void
+append_view(struct str *out, const struct vm_view *view)
+{
+    const struct store_migration *r = &view->record;
+
+    str_append(out, "[status] vm=");
+    text_append_clean(out, view->name, 0);
+    str_appendf(out,
+                " moref=%s current=%s next=%s finalize_requested=%s finalize_now_requested=%s "
+                "progress=%.2f%%\n",
+                view->moref ? view->moref : "<nil>", view->stage, view->next,
+                view->is_finalize_requested ? "true" : "false",
+                view->is_finalize_now ? "true" : "false", view->percent);
+    for (size_t i = 0; i < view->disks.count; i++)
+        append_disk(out, &view->disks.items[i], &view->progress[i]);
+    if (r->id && r->stage != STAGE_DONE)
+        str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
+                    view->is_running ? "running" : "not running", r->delta_rounds);
+    if (r->is_shutdown_action_required) {
+        str_append(out, "  waits for you to shut the VM down: ");
+        text_append_clean(out, r->shutdown_reason ? r->shutdown_reason : "", 0);
+        str_append(out, "\n");
+    }
+    if (r->last_error) {
+        str_appendf(out,
+                    "  last error (%s): ", r->last_error_code ? r->last_error_code : "unknown");
+        text_append_clean(out, r->last_error, 0);
+        str_append(out, "\n");
+    }
+    if (view->is_foreign)
+        str_append(out, "  begun by another version: run takes it over with --adopt\n");
+}
+
+void
+status_render_text(const struct vm_views *views, struct str *out)
+{
+    for (size_t i = 0; i < views->count; i++)
+        append_view(out, &views->items[i]);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+static json_t *
+text_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+static double
+two_decimals(double value)
+{
+    return (double)(int64_t)(value * 100 + 0.5) / 100;
+}
+
+static json_t *
+disk_json(const struct store_disk *disk, const struct store_progress *p)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:I}", "name", disk->name,
+                     "address", disk->address ? disk->address : "", "stage", p->stage, "capacity",
+                     (json_int_t)disk->capacity, "progress", two_decimals(p->percent),
+                     "planned_bytes", (json_int_t)p->planned_bytes, "bytes_read",
+                     (json_int_t)p->read_bytes, "bytes_per_second", (json_int_t)p->rate_bytes_per_s,
+                     "eta_seconds", (json_int_t)p->eta_s, "delta_rounds",
+                     (json_int_t)disk->delta_rounds);
+}
+
+static json_t *
+view_json(const struct vm_view *view)
+{
+    const struct store_migration *r = &view->record;
+    json_t *object = json_object();
+    json_t *disks = json_array();
+
+    json_object_set_new(object, "vm_name", json_string(view->name));
+    json_object_set_new(object, "vm_moref", text_or_null(view->moref));
+    json_object_set_new(object, "current_stage", json_string(view->stage));
+    json_object_set_new(object, "next_stage", json_string(view->next));
+    json_object_set_new(object, "finalize_requested", json_boolean(view->is_finalize_requested));
+    json_object_set_new(object, "finalize_now_requested", json_boolean(view->is_finalize_now));
+    json_object_set_new(object, "progress", json_real(two_decimals(view->percent)));
+    json_object_set_new(object, "control_dir", text_or_null(view->directory));
+    json_object_set_new(object, "state_file", text_or_null(view->state_file));
+
+    json_object_set_new(object, "is_running", json_boolean(view->is_running));
+    json_object_set_new(object, "migration_id", text_or_null(r->migration_id));
+    json_object_set_new(object, "delta_rounds", json_integer((json_int_t)r->delta_rounds));
+    json_object_set_new(object, "shutdown_action_required",
+                        json_boolean(r->is_shutdown_action_required));
+    json_object_set_new(object, "cloudstack_vm_id", text_or_null(r->cloudstack_vm_id));
+    json_object_set_new(object, "last_error", text_or_null(r->last_error));
+    json_object_set_new(object, "last_error_code", text_or_null(r->last_error_code));
+    for (size_t i = 0; i < view->disks.count; i++)
+        json_array_append_new(disks, disk_json(&view->disks.items[i], &view->progress[i]));
+    json_object_set_new(object, "disks", disks);
+    return object;
+}
+
+char *
+status_render_json(const struct vm_views *views)
+{
+    json_t *array = json_array();
+    char *text;
+
+    for (size_t i = 0; i < views->count; i++)
+        json_array_append_new(array, view_json(&views->items[i]));
+    text = json_dumps(array, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
+    json_decref(array);
+    if (!text)
+        abort(); /* out of memory: every string in it is UTF-8 that has been parsed */
+    return text;
+}
+
+/* ---- command ---------------------------------------------------------------------------------- */
+
+struct status_values {
+    struct select_values select;
+    bool json;
+};
+
+static const struct option_def status_options[] = {
+    SELECT_OPTIONS(struct status_values, select),
+    {"json", OPTION_BOOL, offsetof(struct status_values, json), NULL,
+     "A JSON array instead of text."},
+    OPTION_END,
+};
+
+static int
+run_status(void *opaque, const struct words *words, struct err **err)
+{
+    const struct status_values *v = opaque;
+    struct selection selection;
+
+    if (select_vms(&v->select, words, &selection, err) < 0)
+        return -1;
+    if (v->json) {
+        CLEANUP(free_charp) char *text = status_render_json(&selection.views);
+
+        puts(text);
+    } else {
+        struct str text = STR_INIT(16 * MIB);
+
+        status_render_text(&selection.views, &text);
+        fputs(str_text(&text), stdout);
+        str_done(&text);
+    }
+    selection_done(&selection);
+    return 0;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .words = "[SPEC...]",
+    .summary = "show how far migrations are",
+    .description =
+        "Shows stage and progress of the VMs that the specs name; without a spec, of all "
+        "that are recorded. It reads recorded state only, so it works whether or not a "
+        "run is active.",
+    .options = status_options,
+    .values_size = sizeof(struct status_values),
+    .run = run_status,
+};
