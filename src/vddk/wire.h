@@ -55,8 +55,11 @@ struct vddk_wire_open {
 /* What failed, for the engine to turn into an error code. */
 enum vddk_wire_failure {
     VDDK_WIRE_OK = 0,
-    VDDK_WIRE_FAIL_LIBRARY, /* dlopen, missing symbols, InitEx */
-    VDDK_WIRE_FAIL_CONNECT, /* ConnectEx */
+    VDDK_WIRE_FAIL_MISSING, /* no libvixDiskLib.so.N in that directory */
+    VDDK_WIRE_FAIL_LOAD,    /* dlopen refused it */
+    VDDK_WIRE_FAIL_SYMBOL,  /* a function that must be there is not */
+    VDDK_WIRE_FAIL_INIT,    /* InitEx */
+    VDDK_WIRE_FAIL_CONNECT, /* PrepareForAccess, ConnectEx */
     VDDK_WIRE_FAIL_OPEN,    /* Open, GetInfo */
     VDDK_WIRE_FAIL_READ,
     VDDK_WIRE_FAIL_EXTENTS,
