@@ -10,8 +10,10 @@
 struct err;
 
 /* One disk through VMware's VDDK, read by a v2c-vddk process that this starts and owns.  Every string
- * is copied.  Fails with E_VDDK_LIBRARY, E_VDDK_CONNECT (port, host, user), E_VDDK_OPEN (thumbprint,
- * snapshot, path), E_SOURCE_SIZE; a read of a process that died completes with E_VDDK_CRASH. */
+ * is copied.  Fails with E_SPAWN (no v2c-vddk), E_VDDK_LIBRARY, E_VDDK_CONNECT (host, port),
+ * E_VDDK_LOGIN, E_VDDK_OPEN (thumbprint, snapshot, path), E_SOURCE_SIZE, E_TIMEOUT (the process is
+ * killed), E_VDDK_CRASH.  A read of a process that died completes with E_VDDK_CRASH, one that hangs
+ * with E_TIMEOUT, one that VDDK refuses with E_SOURCE_READ. */
 struct source_vddk_options {
     const char *program; /* path of v2c-vddk; NULL: beside this executable, else in libexec */
     const char *libdir;  /* migration.vddk_path */
@@ -29,6 +31,7 @@ struct source_vddk_options {
     unsigned queue_depth;       /* reads in flight; 0: 16 */
     struct disk_pool *pool;     /* borrowed; its memfd is mapped by the process */
     int start_timeout_ms;       /* for connect and open; 0: 120 s */
+    int read_timeout_ms;        /* without any answer while reads are in flight; 0: 300 s */
 };
 int source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
                      struct err **err);
