@@ -170,11 +170,16 @@ add_mismatch(struct problems *problems, const struct node *node, const char *wha
     str_done(&found);
 }
 
+/* ASCII and C1 controls, U+2028 and U+2029 (line ends to YAML and terminals), U+FEFF and non-characters:
+ * none has a meaning in a name, an id or a password, and each is trouble somewhere. */
 static bool
 has_control_character(const char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0) ||
+            (c[0] == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)) ||
+            (c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf) ||
+            (c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe))
             return true;
     return false;
 }

@@ -43,7 +43,7 @@ struct config {
         char *vddk_path, *control_dir, *specs_dir, *workdir;
         enum config_quiesce quiesce;
         enum config_shutdown shutdown;
-        int64_t finalize_settle_seconds; /* -1: not set */
+        int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t parallel_disks, parallel_vms;
     } migration;
     struct config_target defaults;
@@ -57,6 +57,8 @@ struct config {
  * frees) is one line each, empty when there are none. */
 int config_load(const char *path, bool is_lenient, struct config **ret_config, char **ret_warnings,
                 struct err **err);
+/* Whether all is there that a migration needs: E_CONFIG with every missing key. */
+int config_check_run(const struct config *config, struct err **err);
 /* An empty configuration with the defaults, for `status --control-dir` without a file. */
 struct config *config_new(void);
 void config_free(struct config *config);
@@ -73,6 +75,7 @@ struct spec_disk {
     char *address;                       /* "scsi0:1" */
     char *place;                         /* "spec.yaml:14: disks.1", for messages */
     char *storage_id, *disk_offering_id; /* NULL: as the target says */
+    bool is_default; /* from the file's `defaults:`; a VM without such a disk is fine */
 };
 VEC_DECLARE(spec_disks, struct spec_disk);
 
@@ -86,6 +89,7 @@ VEC_DECLARE(spec_nics, struct spec_nic);
 
 struct spec {
     char *path;     /* file, for messages */
+    char *place;    /* "spec.yaml:14: vms[1]", for messages */
     unsigned entry; /* number of the VM in that file, from 0 */
     struct {
         char *name, *moref, *uuid, *datacenter;

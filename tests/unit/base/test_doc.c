@@ -437,6 +437,27 @@ text_is_taken_as_written(void **state)
 }
 
 static void
+characters_that_show_as_nothing_are_refused_in_text(void **state)
+{
+    static const char *const bad[] = {"\\x1b", "\\x7f", "\\N",     "\\x9b",
+                                      "\\L",   "\\P",   "\\uFEFF", "\\uFFFE"};
+    static const char *const good[] = {"\\xa0", "\\xe9", "\\u2027", "\\uFFFD", "\\U0001F600"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CLEANUP(free_charp) char *yaml = xasprintf("name: \"a%sb\"", bad[i]);
+
+        assert_problem(yaml,
+                       "spec.yaml:1: name: expected one line of text without control characters",
+                       decode_name);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        CLEANUP(free_charp) char *yaml = xasprintf("name: \"a%sb\"", good[i]);
+
+        assert_problem(yaml, NULL, decode_name);
+    }
+}
+
+static void
 decode_several(const struct node *root, struct problems *problems)
 {
     static const char *const known[] = {"migration", "disks", "list", NULL};
@@ -524,6 +545,7 @@ main(void)
         cmocka_unit_test(booleans_take_the_words_of_yaml),
         cmocka_unit_test(words_are_listed_when_none_fits),
         cmocka_unit_test(text_is_taken_as_written),
+        cmocka_unit_test(characters_that_show_as_nothing_are_refused_in_text),
         cmocka_unit_test(all_problems_are_reported_at_once),
         cmocka_unit_test(unknown_keys_only_warn_when_lenient),
         cmocka_unit_test(the_text_of_problems_is_bounded),

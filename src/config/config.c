@@ -1,0 +1,366 @@
+#include "config/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/util.h"
+#include "config/values.h"
+
+struct config *
+config_new(void)
+{
+    struct config *config = xcalloc(1, sizeof(*config));
+
+    config->path = xstrdup("config.yaml");
+    config->migration.control_dir = xstrdup("/var/lib/vm-migrator");
+    config->migration.quiesce = CONFIG_QUIESCE_AUTO;
+    config->migration.shutdown = CONFIG_SHUTDOWN_AUTO;
+    config->migration.finalize_settle_seconds = -1;
+    config->migration.parallel_disks = 4;
+    config->migration.parallel_vms = 3;
+    config->virt.virtio_iso = xstrdup("/usr/share/virtio-win/virtio-win.iso");
+    return config;
+}
+
+void
+config_free(struct config *config)
+{
+    if (!config)
+        return;
+    free(config->path);
+    free(config->vcenter.host);
+    free(config->vcenter.user);
+    free(config->vcenter.password);
+    free(config->vcenter.ca_file);
+    free(config->vcenter.thumbprint);
+    free(config->cloudstack.endpoint);
+    free(config->cloudstack.api_key);
+    free(config->cloudstack.secret_key);
+    free(config->cloudstack.ca_file);
+    free(config->cloudstack.thumbprint);
+    free(config->migration.vddk_path);
+    free(config->migration.control_dir);
+    free(config->migration.specs_dir);
+    free(config->migration.workdir);
+    target_done(&config->defaults);
+    free(config->virt.virtio_iso);
+    free(config);
+}
+
+void
+config_freep(struct config **config)
+{
+    config_free(*config);
+    *config = NULL;
+}
+
+char *
+config_default_path(void)
+{
+    if (access("config.yaml", F_OK) == 0)
+        return xstrdup("config.yaml");
+    if (access("../config.yaml", F_OK) == 0)
+        return xstrdup("../config.yaml");
+    return xstrdup("config.yaml");
+}
+
+/* ---- single values ---------------------------------------------------------------------------- */
+
+/* What may follow a host: nothing, or ":443". */
+static bool
+is_port(const char *text, size_t length)
+{
+    unsigned port = 0;
+
+    if (length == 0)
+        return true;
+    if (text[0] != ':' || length > 6)
+        return false;
+    for (size_t i = 1; i < length; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    return port > 0 && port < 65536;
+}
+
+/* A name, an address or an IPv6 address in brackets, of @length bytes, with an optional port. */
+static bool
+is_host(const char *text, size_t length)
+{
+    size_t name = *text == '[' ? strspn(text + 1, "0123456789abcdefABCDEF:.%") + 2
+                               : strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
+                                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-_");
+
+    return name > 0 && name <= length && (*text != '[' || text[name - 1] == ']') &&
+           is_port(text + name, length - name);
+}
+
+/* People paste the address of the web client: its scheme and path are taken off.  @where says in a
+ * warning or problem where the value came from. */
+static void
+decode_host(const char *text, const struct node *node, const char *where, char **host,
+            struct problems *problems)
+{
+    const char *start = strstr(text, "://");
+    size_t length;
+
+    start = start ? start + 3 : text;
+    length = strcspn(start, "/?#");
+    if (!is_host(start, length)) {
+        problems_add(problems, node,
+                     "%sexpected the name or address of a vCenter or ESXi host, with an optional "
+                     ":port",
+                     where);
+        return;
+    }
+    if (start != text || start[length])
+        problems_warn(problems, node, "%sonly the host is used: %.*s", where, (int)length, start);
+    free(*host);
+    *host = strndup(start, length);
+}
+
+/* 20 (SHA-1) or 32 (SHA-256) bytes in hex, with or without colons. */
+static void
+check_thumbprint(const struct node *map, const char *thumbprint, struct problems *problems)
+{
+    size_t digits = 0;
+
+    if (!thumbprint)
+        return;
+    for (const char *p = thumbprint; *p; p++) {
+        if (isxdigit((unsigned char)*p))
+            digits++;
+        else if (*p != ':')
+            digits = 1000;
+    }
+    if (digits != 40 && digits != 64)
+        problems_add(problems, node_get(map, "thumbprint"),
+                     "expected the SHA-256 (64 hex digits) or SHA-1 (40) of the certificate");
+}
+
+static void
+check_file(const struct node *map, const char *key, const char *path, struct problems *problems)
+{
+    if (path && access(path, R_OK) < 0)
+        problems_add(problems, node_get(map, key), "cannot read %s: %s", path, strerror(errno));
+}
+
+/* What @name says in the environment, unless that is nothing. */
+static const char *
+environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+static void
+override(const char *name, char **value)
+{
+    const char *text = environment(name);
+
+    if (!text)
+        return;
+    free(*value);
+    *value = xstrdup(text);
+}
+
+/* ---- sections --------------------------------------------------------------------------------- */
+
+static void
+decode_vcenter(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"host",    "user",       "password", "insecure",
+                                       "ca_file", "thumbprint", NULL};
+    const struct node *map = node_decode_map(root, "vcenter", problems);
+    CLEANUP(free_charp) char *host = NULL;
+    int is_insecure = false;
+
+    node_check_keys(map, keys, problems);
+    decode_text(map, "host", &host, problems);
+    if (host)
+        decode_host(host, node_get(map, "host"), "", &config->vcenter.host, problems);
+    if (environment("V2C_VCENTER_HOST"))
+        decode_host(environment("V2C_VCENTER_HOST"), NULL,
+                    "V2C_VCENTER_HOST: ", &config->vcenter.host, problems);
+    decode_text(map, "user", &config->vcenter.user, problems);
+    override("V2C_VCENTER_USER", &config->vcenter.user);
+    /* Not trimmed: blanks may be part of a password. */
+    if (node_decode_string(map, "password", &config->vcenter.password, problems) &&
+        !*config->vcenter.password)
+        free(take(config->vcenter.password));
+    override("V2C_VCENTER_PASSWORD", &config->vcenter.password);
+    if (!config->vcenter.password)
+        override("VC_PASSWORD", &config->vcenter.password);
+    decode_flag(map, "insecure", &is_insecure, problems);
+    config->vcenter.is_insecure = is_insecure;
+    decode_text(map, "ca_file", &config->vcenter.ca_file, problems);
+    check_file(map, "ca_file", config->vcenter.ca_file, problems);
+    decode_text(map, "thumbprint", &config->vcenter.thumbprint, problems);
+    check_thumbprint(map, config->vcenter.thumbprint, problems);
+}
+
+static void
+decode_cloudstack(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"endpoint", "api_key", "secret_key", "timeout_seconds",
+                                       "insecure", "ca_file", "thumbprint", NULL};
+    const struct node *map = node_decode_map(root, "cloudstack", problems);
+    int is_insecure = false;
+
+    node_check_keys(map, keys, problems);
+    decode_text(map, "endpoint", &config->cloudstack.endpoint, problems);
+    override("V2C_CLOUDSTACK_ENDPOINT", &config->cloudstack.endpoint);
+    decode_text(map, "api_key", &config->cloudstack.api_key, problems);
+    override("V2C_CLOUDSTACK_API_KEY", &config->cloudstack.api_key);
+    decode_text(map, "secret_key", &config->cloudstack.secret_key, problems);
+    override("V2C_CLOUDSTACK_SECRET_KEY", &config->cloudstack.secret_key);
+    decode_count(map, "timeout_seconds", CLOUDSTACK_TIMEOUT_S, &config->cloudstack.timeout_seconds,
+                 problems);
+    decode_flag(map, "insecure", &is_insecure, problems);
+    config->cloudstack.is_insecure = is_insecure;
+    decode_text(map, "ca_file", &config->cloudstack.ca_file, problems);
+    check_file(map, "ca_file", config->cloudstack.ca_file, problems);
+    decode_text(map, "thumbprint", &config->cloudstack.thumbprint, problems);
+    check_thumbprint(map, config->cloudstack.thumbprint, problems);
+    if (config->cloudstack.endpoint && !strstr(config->cloudstack.endpoint, "://"))
+        problems_warn(problems, node_get(map, "endpoint"),
+                      "no scheme: http is used, which is not encrypted; write https://%s",
+                      config->cloudstack.endpoint);
+}
+
+static void
+decode_migration(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"vddk_path",     "snapshot_quiesce",
+                                       "shutdown_mode", "finalize_settle_seconds",
+                                       "control_dir",   "parallel_disks",
+                                       "parallel_vms",  "specs_dir",
+                                       "workdir",       NULL};
+    const struct node *map = node_decode_map(root, "migration", problems);
+    int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
+
+    node_check_keys(map, keys, problems);
+    decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
+    decode_quiesce(map, &quiesce, problems);
+    config->migration.quiesce = (enum config_quiesce)quiesce;
+    decode_shutdown(map, &shutdown, problems);
+    config->migration.shutdown = (enum config_shutdown)shutdown;
+    decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,
+                    problems);
+    decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &config->migration.parallel_disks,
+                 problems);
+    decode_count(map, "parallel_vms", PARALLEL_VMS_MAX, &config->migration.parallel_vms, problems);
+    decode_text(map, "control_dir", &config->migration.control_dir, problems);
+    decode_text(map, "specs_dir", &config->migration.specs_dir, problems);
+    decode_text(map, "workdir", &config->migration.workdir, problems);
+}
+
+static void
+decode_virt(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"run_virt_v2v", "virtio_iso", NULL};
+    const struct node *map = node_decode_map(root, "virt", problems);
+    int run = false;
+
+    node_check_keys(map, keys, problems);
+    decode_flag(map, "run_virt_v2v", &run, problems);
+    config->virt.run_virt_v2v = run;
+    decode_text(map, "virtio_iso", &config->virt.virtio_iso, problems);
+}
+
+static void
+decode_config(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"vcenter", "migration", "cloudstack", "cloudstack_defaults",
+                                       "virt",    NULL};
+    const struct node *defaults;
+
+    if (node_kind(root) != NODE_MAP && node_kind(root) != NODE_NULL) {
+        problems_add(problems, root, "expected a map with vcenter:, cloudstack: and so on");
+        return;
+    }
+    node_check_keys(root, keys, problems);
+    decode_vcenter(root, config, problems);
+    decode_cloudstack(root, config, problems);
+    decode_migration(root, config, problems);
+    decode_virt(root, config, problems);
+    defaults = node_decode_map(root, "cloudstack_defaults", problems);
+    node_check_keys(defaults, target_keys(false), problems);
+    target_decode(defaults, &config->defaults, problems);
+}
+
+static void
+warn_of_readable_secrets(const struct config *config, const struct node *root,
+                         struct problems *problems)
+{
+    bool has_secret = node_get(node_get(root, "vcenter"), "password") ||
+                      node_get(node_get(root, "cloudstack"), "secret_key");
+    struct stat st;
+
+    if (has_secret && stat(config->path, &st) == 0 && (st.st_mode & S_IROTH))
+        problems_warn(problems, root, "holds secrets and everybody can read it; chmod 600 %s",
+                      config->path);
+}
+
+int
+config_load(const char *path, bool is_lenient, struct config **ret_config, char **ret_warnings,
+            struct err **err)
+{
+    CLEANUP(config_freep) struct config *config = config_new();
+    CLEANUP(doc_freep) struct doc *doc = NULL;
+    CLEANUP(problems_done) struct problems problems;
+
+    problems_init(&problems, is_lenient);
+    if (doc_read(path, &doc, err) < 0) {
+        err_hint(err, "name the configuration with --config");
+        return -1;
+    }
+    free(config->path);
+    config->path = xstrdup(path);
+    decode_config(doc_root(doc), config, &problems);
+    warn_of_readable_secrets(config, doc_root(doc), &problems);
+    if (problems_check(&problems, err) < 0)
+        return -1;
+    if (!config->migration.specs_dir)
+        config->migration.specs_dir = file_join(config->migration.control_dir, "specs");
+    *ret_config = take(config);
+    if (ret_warnings)
+        *ret_warnings = str_take(&problems.warnings);
+    return 0;
+}
+
+int
+config_check_run(const struct config *config, struct err **err)
+{
+    const struct {
+        const char *value, *key, *hint;
+    } needed[] = {
+        {config->vcenter.host, "vcenter.host", ""},
+        {config->vcenter.user, "vcenter.user", ""},
+        {config->vcenter.password, "vcenter.password", " (or VC_PASSWORD in the environment)"},
+        {config->migration.vddk_path, "migration.vddk_path",
+         " (the directory that holds VDDK's lib64)"},
+        {config->cloudstack.endpoint, "cloudstack.endpoint", ""},
+        {config->cloudstack.api_key, "cloudstack.api_key", ""},
+        {config->cloudstack.secret_key, "cloudstack.secret_key", ""},
+    };
+    struct str missing = STR_INIT(4096);
+    int rc = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+        if (!needed[i].value)
+            str_appendf(&missing, "%s%s%s", missing.length ? ", " : "", needed[i].key,
+                        needed[i].hint);
+    if (missing.length)
+        rc = err_set(err, E_CONFIG, "%s: missing: %s", config->path, str_text(&missing));
+    str_done(&missing);
+    return rc;
+}

@@ -1,0 +1,211 @@
+#include "config/values.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/util.h"
+
+static bool
+is_blank(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == '\0';
+}
+
+/* A quoted "" where a word, number or flag is wanted: the existing tool saves unset values so. */
+static bool
+is_blank_text(const struct node *map, const char *key)
+{
+    const struct node *node = node_get(map, key);
+
+    return node && node_kind(node) == NODE_SCALAR && is_blank(node_text(node));
+}
+
+void
+decode_text(const struct node *map, const char *key, char **value, struct problems *problems)
+{
+    CLEANUP(free_charp) char *text = NULL;
+    char *start, *end;
+
+    if (!node_decode_string(map, key, &text, problems) || is_blank(text))
+        return;
+    start = text + strspn(text, " ");
+    end = start + strlen(start);
+    while (end > start && end[-1] == ' ')
+        *--end = '\0';
+    free(*value);
+    *value = xstrdup(start);
+}
+
+void
+decode_interval(const struct node *map, const char *key, int64_t *value, struct problems *problems)
+{
+    int64_t seconds = 0;
+
+    if (is_blank_text(map, key))
+        return;
+    if (node_decode_int(map, key, 0, INTERVAL_MAX_S, &seconds, problems) && seconds > 0)
+        *value = seconds;
+}
+
+void
+decode_count(const struct node *map, const char *key, int64_t max, int64_t *value,
+             struct problems *problems)
+{
+    int64_t count = 0;
+
+    if (is_blank_text(map, key) || !node_decode_int(map, key, 0, INT64_MAX, &count, problems) ||
+        count == 0)
+        return;
+    if (count > max)
+        problems_warn(problems, node_get(map, key),
+                      "%" PRId64 " is more than the engine allows; %" PRId64 " is used", count,
+                      max);
+    *value = MIN(count, max);
+}
+
+void
+decode_flag(const struct node *map, const char *key, int *value, struct problems *problems)
+{
+    bool flag;
+
+    if (!is_blank_text(map, key) && node_decode_bool(map, key, &flag, problems))
+        *value = flag;
+}
+
+static const char *const quiesce_words[] = {"auto", "true", "false", NULL};
+static const char *const shutdown_words[] = {"auto", "force", "manual", NULL};
+
+void
+decode_quiesce(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "snapshot_quiesce"))
+        node_decode_word(map, "snapshot_quiesce", quiesce_words, value, problems);
+}
+
+void
+decode_shutdown(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "shutdown_mode"))
+        node_decode_word(map, "shutdown_mode", shutdown_words, value, problems);
+}
+
+const char *
+quiesce_word(enum config_quiesce quiesce)
+{
+    return quiesce_words[quiesce];
+}
+
+const char *
+shutdown_word(enum config_shutdown shutdown)
+{
+    return shutdown_words[shutdown];
+}
+
+/* ---- target ----------------------------------------------------------------------------------- */
+
+#define FIELD(key, member, is_required)                                                            \
+    {                                                                                              \
+        key, offsetof(struct config_target, member), is_required                                   \
+    }
+const struct target_field target_fields[] = {
+    FIELD("zoneid", zone_id, true),
+    FIELD("clusterid", cluster_id, true),
+    FIELD("storageid", storage_id, true),
+    FIELD("networkid", network_id, true),
+    FIELD("serviceofferingid", service_offering_id, true),
+    FIELD("diskofferingid", disk_offering_id, false),
+    FIELD("ostypeid", os_type_id, false),
+    FIELD("boottype", boot_type, false),
+    FIELD("bootmode", boot_mode, false),
+    FIELD("rootdiskcontroller", root_disk_controller, false),
+    FIELD("nicadapter", nic_adapter, false),
+    FIELD("account", account, false),
+    FIELD("domainid", domain_id, false),
+    FIELD("projectid", project_id, false),
+};
+const size_t target_field_count = ARRAY_SIZE(target_fields);
+
+char **
+target_value(struct config_target *target, const struct target_field *field)
+{
+    return (char **)((char *)target + field->offset);
+}
+
+const char *const *
+target_keys(bool has_nics)
+{
+    static const char *const keys[] = {
+        "nic_mappings",
+        "zoneid",
+        "clusterid",
+        "storageid",
+        "networkid",
+        "serviceofferingid",
+        "ostypeid",
+        "boottype",
+        "bootmode",
+        "diskofferingid",
+        "rootdiskcontroller",
+        "nicadapter",
+        "account",
+        "domainid",
+        "projectid",
+        NULL,
+    };
+
+    return has_nics ? keys : keys + 1;
+}
+
+/* Kept in the case CloudStack uses. */
+static void
+decode_boot_word(const struct node *map, const char *key, const char *const *words, char **value,
+                 struct problems *problems)
+{
+    int word;
+
+    if (is_blank_text(map, key) || !node_decode_word(map, key, words, &word, problems))
+        return;
+    free(*value);
+    *value = xstrdup(words[word]);
+}
+
+void
+target_decode(const struct node *map, struct config_target *target, struct problems *problems)
+{
+    static const char *const boot_types[] = {"BIOS", "UEFI", NULL};
+    static const char *const boot_modes[] = {"Legacy", "Secure", NULL};
+
+    for (size_t i = 0; i < target_field_count; i++) {
+        const struct target_field *field = &target_fields[i];
+
+        if (!strcmp(field->key, "boottype"))
+            decode_boot_word(map, field->key, boot_types, &target->boot_type, problems);
+        else if (!strcmp(field->key, "bootmode"))
+            decode_boot_word(map, field->key, boot_modes, &target->boot_mode, problems);
+        else
+            decode_text(map, field->key, target_value(target, field), problems);
+    }
+}
+
+void
+target_fill(struct config_target *target, const struct config_target *from)
+{
+    for (size_t i = 0; i < target_field_count; i++) {
+        char **value = target_value(target, &target_fields[i]);
+
+        if (!*value)
+            *value = xstrdup(*target_value((struct config_target *)from, &target_fields[i]));
+    }
+}
+
+void
+target_done(struct config_target *target)
+{
+    for (size_t i = 0; i < target_field_count; i++) {
+        char **value = target_value(target, &target_fields[i]);
+
+        free(*value);
+        *value = NULL;
+    }
+}
