@@ -40,7 +40,8 @@ struct disk_target *qcow2_target(struct qcow2_image *image);
 /* Appends what is mapped, zero clusters included, in whole clusters clipped to the size. */
 int qcow2_mapped(struct qcow2_image *image, struct extents *extents, struct err **err);
 /* Takes out what is not needed: zeroed clusters given back, refcounts exact, file cut to its end.
- * The image is closed for good, durable, and clean for `qemu-img check`; no lock is held. */
+ * The image is closed for good, durable, and clean for `qemu-img check`; no lock is held.  On failure
+ * the image stays the caller's to close, and can be resumed. */
 int qcow2_finish(struct qcow2_image **image, struct err **err);
 /* Closes without finishing; what no checkpoint covered may be lost.  Frees. */
 void qcow2_closep(struct qcow2_image **image);

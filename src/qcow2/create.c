@@ -1,0 +1,113 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/util.h"
+#include "qcow2/image.h"
+
+#define LARGE_DISK (16ULL * TIB) /* above it clusters are 256 KiB: see docs/internals/qcow2.md */
+
+/* Until its header is durable an image stands under this name beside its own, so that a crash leaves
+ * nothing at @path that is not an image of ours. */
+static char *
+unborn_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int dir_length = slash ? (int)(slash - path + 1) : 0;
+
+    return xasprintf("%.*s.%s.v2c-new", dir_length, path, path + dir_length);
+}
+
+/* Order of writes: format.h, "create".  L1 needs no write: it lies in fresh file area. */
+static int
+write_metadata(struct qcow2_image *image, const char *owner_id, struct err **err)
+{
+    const struct qcow2_geometry *g = &image->g;
+    CLEANUP(free_charp) char *page = qcow2_memory(QCOW2_PAGE);
+
+    qcow2_array_set(&image->table, 0, g->refblock0_offset);
+    if (qcow2_sync_io(image, IO_TRUNCATE, NULL, 0, g->span_clusters * g->cluster_size, err) < 0 ||
+        qcow2_sync_io(image, IO_WRITE, image->ones, g->cluster_size, g->refblock0_offset, err) <
+            0 ||
+        qcow2_sync_io(image, IO_WRITE, image->table.entries, QCOW2_PAGE, g->table_offset, err) <
+            0 ||
+        qcow2_sync_io(image, IO_DATASYNC, NULL, 0, 0, err) < 0)
+        return -1;
+    qcow2_header_encode(g, owner_id, (uint8_t *)page);
+    if (qcow2_sync_io(image, IO_WRITE, page, QCOW2_PAGE, 0, err) < 0)
+        return -1;
+    return qcow2_sync_io(image, IO_DATASYNC, NULL, 0, 0, err);
+}
+
+/* Gives the file its name; never over another one.  link(2) refuses an existing name on every file
+ * system that has it; the others have renameat2. */
+static int
+give_name(const char *unborn, const char *path, struct err **err)
+{
+    int errnum;
+
+    if (link(unborn, path) == 0) {
+        (void)unlink(unborn);
+        return file_sync_dir(path, err);
+    }
+    errnum = errno;
+    if (errnum != EEXIST && renameat2(AT_FDCWD, unborn, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return file_sync_dir(path, err);
+    if (errnum == EEXIST || errno == EEXIST)
+        return err_set(err, E_TARGET_EXISTS, "%s exists", path);
+    return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", path);
+}
+
+static int
+create_file(struct qcow2_image *image, const char *unborn, const struct qcow2_options *options,
+            struct err **err)
+{
+    int errnum;
+
+    /* Left by a creation that crashed; an image in use is never under this name. */
+    (void)unlink(unborn);
+    if (io_file_open(unborn, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644, options->is_buffered,
+                     &image->file, &errnum) < 0)
+        return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", image->path);
+    if (qcow2_lock(image->file.fd, err) < 0)
+        return err_wrap(err, "%s", image->path);
+    if (qcow2_image_start(image, options, true, err) < 0 ||
+        write_metadata(image, options->owner_id, err) < 0)
+        return -1;
+    return give_name(unborn, image->path, err);
+}
+
+int
+qcow2_create(const char *path, uint64_t size, const struct qcow2_options *options,
+             struct qcow2_image **ret_image, struct err **err)
+{
+    CLEANUP(qcow2_image_freep) struct qcow2_image *image = NULL;
+    CLEANUP(free_charp) char *unborn = unborn_name(path);
+    unsigned bits = options->cluster_bits ? options->cluster_bits : size > LARGE_DISK ? 18 : 16;
+    struct qcow2_geometry geometry;
+
+    if (qcow2_check_options(options, err) < 0)
+        return -1;
+    if (qcow2_geometry_init(&geometry, size, bits, err) < 0)
+        return err_wrap(err, "%s", path);
+    if (access(path, F_OK) == 0) {
+        err_set(err, E_TARGET_EXISTS, "%s exists", path);
+        return err_hint(err, "if nothing needs it, move it away and start again");
+    }
+    image = qcow2_image_new(path, &geometry, err);
+    if (!image)
+        return -1;
+    if (create_file(image, unborn, options, err) < 0) {
+        (void)unlink(unborn); /* the error above is the one worth reporting */
+        return -1;
+    }
+    image->next = geometry.first_free;
+    image->span_end = geometry.span_clusters;
+    *ret_image = take(image);
+    return 0;
+}

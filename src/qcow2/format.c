@@ -1,0 +1,206 @@
+#include "qcow2/format.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+static void
+put32(uint8_t *p, uint32_t value)
+{
+    value = htobe32(value);
+    memcpy(p, &value, sizeof(value));
+}
+
+static void
+put64(uint8_t *p, uint64_t value)
+{
+    value = htobe64(value);
+    memcpy(p, &value, sizeof(value));
+}
+
+static uint32_t
+get32(const uint8_t *p)
+{
+    uint32_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return be32toh(value);
+}
+
+static uint64_t
+get64(const uint8_t *p)
+{
+    uint64_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return be64toh(value);
+}
+
+static uint64_t
+divide_up(uint64_t value, uint64_t unit)
+{
+    return value / unit + (value % unit != 0);
+}
+
+int
+qcow2_geometry_init(struct qcow2_geometry *geometry, uint64_t size, unsigned cluster_bits,
+                    struct err **err)
+{
+    struct qcow2_geometry g = {.size = size, .cluster_bits = cluster_bits};
+    uint64_t cs = 1ULL << cluster_bits, fully_mapped;
+
+    if (size == 0 || size % DISK_SECTOR)
+        return err_set(err, E_TARGET_SIZE, "%" PRIu64 " bytes is not whole sectors", size);
+    if (cluster_bits < QCOW2_MIN_CLUSTER_BITS || cluster_bits > QCOW2_MAX_CLUSTER_BITS)
+        return err_set(err, E_TARGET_SIZE, "clusters of 2^%u bytes are not supported",
+                       cluster_bits);
+    g.cluster_size = cs;
+    g.guest_clusters = divide_up(size, cs);
+    g.l2_entries = cs / 8;
+    g.span_clusters = cs / 2;
+    g.l1_entries = divide_up(g.guest_clusters, g.l2_entries);
+    if (g.l1_entries > QCOW2_MAX_L1_BYTES / 8)
+        return err_set(err, E_TARGET_SIZE,
+                       "%" PRIu64 " bytes is too large for clusters of %" PRIu64, size, cs);
+    g.l1_bytes = round_up(g.l1_entries * 8, cs);
+    /* Four times what a fully mapped disk needs: clusters are not used again before finish. */
+    fully_mapped = divide_up(g.guest_clusters + 2 * g.l1_entries, g.span_clusters) + 1;
+    g.table_bytes = round_up(fully_mapped * 4 * 8, cs);
+    g.table_entries = g.table_bytes / 8;
+    g.table_offset = cs;
+    g.l1_offset = g.table_offset + g.table_bytes;
+    g.refblock0_offset = g.l1_offset + g.l1_bytes;
+    g.first_free = g.refblock0_offset / cs + 1;
+    if (g.table_bytes > QCOW2_MAX_TABLE_BYTES || g.first_free > g.span_clusters / 2)
+        return err_set(err, E_TARGET_SIZE,
+                       "%" PRIu64 " bytes is too large for clusters of %" PRIu64, size, cs);
+    *geometry = g;
+    return 0;
+}
+
+void
+qcow2_header_encode(const struct qcow2_geometry *geometry, const char *owner_id, uint8_t *page)
+{
+    uint8_t *extension = page + QCOW2_HEADER_LENGTH;
+
+    memset(page, 0, QCOW2_PAGE);
+    put32(page, QCOW2_MAGIC);
+    put32(page + 4, 3);
+    put32(page + 20, geometry->cluster_bits);
+    put64(page + 24, geometry->size);
+    put32(page + 36, (uint32_t)geometry->l1_entries);
+    put64(page + 40, geometry->l1_offset);
+    put64(page + 48, geometry->table_offset);
+    put32(page + 56, (uint32_t)(geometry->table_bytes / geometry->cluster_size));
+    put32(page + 96, 4);
+    put32(page + 100, QCOW2_HEADER_LENGTH);
+    put32(extension, QCOW2_OWNER_EXTENSION);
+    put32(extension + 4, QCOW2_ID_SIZE);
+    memcpy(extension + 8, owner_id, strnlen(owner_id, QCOW2_ID_SIZE - 1));
+    /* The end extension is eight zero bytes, already there. */
+}
+
+/* Looks for our extension.  They end with type 0, or with the bytes we have of cluster 0. */
+static int
+decode_extensions(const uint8_t *data, size_t length, size_t at, struct qcow2_header *header,
+                  struct err **err)
+{
+    while (at + 8 <= length) {
+        uint32_t type = get32(data + at), size = get32(data + at + 4);
+
+        if (type == 0)
+            return 0;
+        at += 8;
+        if (size > length - at)
+            return err_set(err, E_TARGET_FORMAT, "a header extension is larger than the header");
+        if (type == QCOW2_OWNER_EXTENSION) {
+            if (size != QCOW2_ID_SIZE || data[at + QCOW2_ID_SIZE - 1] != 0)
+                return err_set(err, E_TARGET_FORMAT, "the owner in the header is damaged");
+            memcpy(header->owner_id, data + at, QCOW2_ID_SIZE);
+            header->is_ours = true;
+        }
+        at += MIN(round_up(size, 8), length - at);
+    }
+    return 0;
+}
+
+/* What a QCOW2 file may have and ours never do. */
+static int
+refuse_features(const uint8_t *data, struct err **err)
+{
+    if (get64(data + 8) || get32(data + 16))
+        return err_set(err, E_TARGET_FORMAT, "it has a backing file");
+    if (get32(data + 32))
+        return err_set(err, E_TARGET_FORMAT, "it is encrypted");
+    if (get32(data + 60))
+        return err_set(err, E_TARGET_FORMAT, "it has internal snapshots");
+    if (get64(data + 72) & 1)
+        return err_set(err, E_TARGET_FORMAT, "it is marked dirty");
+    if (get64(data + 72) & 2)
+        return err_set(err, E_TARGET_FORMAT, "it is marked corrupt");
+    if (get64(data + 72))
+        return err_set(err, E_TARGET_FORMAT, "it uses incompatible features 0x%" PRIx64,
+                       get64(data + 72));
+    return 0;
+}
+
+/* Bounds that let the rest compute without overflow. */
+static int
+check_ranges(const struct qcow2_header *h, uint32_t header_length, struct err **err)
+{
+    uint64_t cs;
+
+    if (h->cluster_bits < 9 || h->cluster_bits > 21)
+        return err_set(err, E_TARGET_FORMAT, "clusters of 2^%u bytes", h->cluster_bits);
+    cs = 1ULL << h->cluster_bits;
+    if (header_length < 104 || header_length % 8 || header_length > cs)
+        return err_set(err, E_TARGET_FORMAT, "a header of %" PRIu32 " bytes", header_length);
+    if (h->refcount_order > 6)
+        return err_set(err, E_TARGET_FORMAT, "refcounts of 2^%u bits", h->refcount_order);
+    if (h->size == 0 || h->size % DISK_SECTOR || h->size > 1ULL << 56)
+        return err_set(err, E_TARGET_FORMAT, "a disk of %" PRIu64 " bytes", h->size);
+    if (h->l1_entries > QCOW2_MAX_L1_BYTES / 8 ||
+        h->l1_entries < divide_up(divide_up(h->size, cs), cs / 8))
+        return err_set(err, E_TARGET_FORMAT, "an L1 table of %" PRIu64 " entries", h->l1_entries);
+    if (h->table_clusters == 0 || h->table_clusters > QCOW2_MAX_TABLE_BYTES / cs)
+        return err_set(err, E_TARGET_FORMAT, "a refcount table of %" PRIu64 " clusters",
+                       h->table_clusters);
+    if (h->l1_offset % cs || h->table_offset % cs || h->l1_offset > 1ULL << 56 ||
+        h->table_offset > 1ULL << 56)
+        return err_set(err, E_TARGET_FORMAT, "its tables lie at impossible offsets");
+    return 0;
+}
+
+int
+qcow2_header_decode(const uint8_t *data, size_t length, struct qcow2_header *ret_header,
+                    struct err **err)
+{
+    struct qcow2_header h = {0};
+    uint32_t header_length;
+
+    if (length < 104 || get32(data) != QCOW2_MAGIC)
+        return err_set(err, E_TARGET_FORMAT, "it is no QCOW2 image");
+    if (get32(data + 4) != 3)
+        return err_set(err, E_TARGET_FORMAT, "it is QCOW2 of version %" PRIu32 ", not 3",
+                       get32(data + 4));
+    if (refuse_features(data, err) < 0)
+        return -1;
+    h.cluster_bits = get32(data + 20);
+    h.size = get64(data + 24);
+    h.l1_entries = get32(data + 36);
+    h.l1_offset = get64(data + 40);
+    h.table_offset = get64(data + 48);
+    h.table_clusters = get32(data + 56);
+    h.refcount_order = get32(data + 96);
+    header_length = get32(data + 100);
+    if (check_ranges(&h, header_length, err) < 0)
+        return -1;
+    /* What follows cluster 0 is not the header's. */
+    if (decode_extensions(data, MIN(length, 1ULL << h.cluster_bits), header_length, &h, err) < 0)
+        return -1;
+    *ret_header = h;
+    return 0;
+}

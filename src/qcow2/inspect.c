@@ -1,0 +1,108 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "qcow2/image.h"
+#include "qcow2/scan.h"
+
+#define CHECK_TIMEOUT_MS (30 * 60 * 1000) /* qemu-img reads every table of a disk of many TiB */
+#define CHECK_OUTPUT     (16U << 10)
+
+static int
+inspect_fd(int fd, struct qcow2_info *ret_info, struct err **err)
+{
+    struct qcow2_scan scan;
+
+    if (qcow2_scan_init(&scan, fd, err) < 0)
+        return -1;
+    *ret_info = (struct qcow2_info){
+        .size = scan.header.size,
+        .cluster_bits = scan.header.cluster_bits,
+        .allocated_clusters = scan.allocated,
+        .is_ours = scan.header.is_ours,
+        .is_finished = scan.is_exact && scan.zeroed == 0,
+    };
+    memcpy(ret_info->owner_id, scan.header.owner_id, sizeof(ret_info->owner_id));
+    qcow2_scan_done(&scan);
+    return 0;
+}
+
+static int
+open_to_read(const char *path, struct err **err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        err_set_errno(err, E_TARGET_FORMAT, errno, "%s", path);
+    return fd;
+}
+
+int
+qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err)
+{
+    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+
+    if (fd < 0)
+        return -1;
+    if (inspect_fd(fd, ret_info, err) < 0)
+        return err_wrap(err, "%s", path);
+    return 0;
+}
+
+/* The last line of what qemu-img said: it names the trouble, or counts it. */
+static const char *
+last_line(char *output)
+{
+    size_t length = strlen(output);
+    char *line;
+
+    while (length && output[length - 1] == '\n')
+        output[--length] = 0;
+    line = strrchr(output, '\n');
+    return line ? line + 1 : output;
+}
+
+static int
+run_qemu_check(const char *path, struct err **err)
+{
+    const char *argv[] = {"qemu-img", "check", "-f", "qcow2", "-q", path, NULL};
+    const struct child_spec spec = {.argv = argv, .dies_with_parent = true};
+    CLEANUP(free_charp) char *output = NULL;
+    CLEANUP(err_freep) struct err *error = NULL;
+    int status;
+
+    if (child_run(&spec, CHECK_TIMEOUT_MS, CHECK_OUTPUT, &output, &status, &error) < 0) {
+        if (err_code(error) == E_SPAWN)
+            return 0; /* not installed: our own reading has to do */
+        return err_set(err, E_TARGET_CHECK, "%s: qemu-img check: %s", path, err_message(error));
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        return err_set(err, E_TARGET_CHECK, "%s: qemu-img check ended with %s: %s", path,
+                       child_describe_status(status), last_line(output));
+    return 0;
+}
+
+int
+qcow2_check_importable(const char *path, uint64_t size, struct err **err)
+{
+    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    CLEANUP(err_freep) struct err *error = NULL;
+    struct qcow2_info info;
+
+    if (fd < 0)
+        return -1;
+    if (qcow2_check_unlocked(fd, &error) < 0 || inspect_fd(fd, &info, &error) < 0)
+        return err_set(err, E_TARGET_CHECK, "%s: %s", path, err_message(error));
+    if (info.size != size)
+        return err_set(err, E_TARGET_CHECK, "%s: %" PRIu64 " bytes large, not %" PRIu64, path,
+                       info.size, size);
+    if (!info.is_finished)
+        return err_set(err, E_TARGET_CHECK, "%s: a migration into it is not finished", path);
+    return run_qemu_check(path, err);
+}

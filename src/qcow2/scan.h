@@ -1,0 +1,34 @@
+/* Inside qcow2: reads every table of a file and says which clusters are used.
+ *
+ * The file is hostile until this has passed: whatever it refers to lies inside the file, is aligned,
+ * and is referred to once. */
+#ifndef V2C_QCOW2_SCAN_H
+#define V2C_QCOW2_SCAN_H
+
+#include "qcow2/format.h"
+
+struct qcow2_scan {
+    struct qcow2_header header;
+    uint64_t file_length;
+    uint64_t cluster_count; /* of the file, the last one perhaps short */
+    uint8_t *used;          /* one bit a cluster, LSB first */
+    uint64_t *l1;           /* host byte order, header.l1_entries of them */
+    uint64_t *table;        /* the refcount table, host byte order */
+    uint64_t table_entries;
+    uint64_t allocated; /* guest clusters with data */
+    uint64_t zeroed;    /* guest clusters with the ZERO flag */
+    uint64_t end;       /* cluster after the last that is used, refcount blocks not counted */
+    bool is_exact;      /* every refcount is what the scan found */
+};
+
+/* Reads from @fd without changing its position.  E_TARGET_FORMAT with the reason. */
+int qcow2_scan_init(struct qcow2_scan *scan, int fd, struct err **err);
+void qcow2_scan_done(struct qcow2_scan *scan);
+
+static inline bool
+qcow2_scan_is_used(const struct qcow2_scan *scan, uint64_t cluster)
+{
+    return cluster < scan->cluster_count && scan->used[cluster / 8] & 1U << cluster % 8;
+}
+
+#endif
