@@ -49,6 +49,12 @@ struct lab_vm_nic {
     char label[64], type[32], mac[18], network[128];
 };
 
+/* One file of a VM's chain, the same for all its disks. */
+struct lab_link {
+    unsigned number;   /* 0: the base; N: "-00000N.vmdk" */
+    char snapshot[32]; /* that froze it; "" for the running one and for one not merged yet */
+};
+
 struct lab_vm {
     char moref[32], name[256], instance_uuid[40], bios_uuid[40], datacenter[64];
     char guest_id[64], firmware[8], version[16];
@@ -61,7 +67,10 @@ struct lab_vm {
     VEC_DECLARE(, struct lab_vm_nic)
     nics;
     VEC_DECLARE(, struct lab_snapshot)
-    snapshots;
+    snapshots; /* a line, oldest first */
+    VEC_DECLARE(, struct lab_link)
+    chain;       /* base first, running file last */
+    bool was_on; /* as last seen */
     uint64_t next_view;
     int32_t next_snapshot_id;
     uint64_t powered_off_at_ms; /* wall clock; 0 while on */
@@ -90,12 +99,23 @@ struct lab {
     struct lab_certificate certificate;
     struct lab_faults *faults;
     struct lab_vms vms;
+    uint64_t next_snapshot; /* number of the next moref */
+    uint64_t changes;       /* grows with `changed` */
+    bool is_stopping, has_watcher;
+    pthread_t watcher;           /* sees machines go off by themselves */
     char user[64], password[64]; /* of the vCenter */
     struct lab_vsphere *vsphere;
     struct lab_nfc *nfc;
     struct lab_cloudstack *cloudstack;
 };
 
+/* Makes @dir.  No servers and no VMs yet. */
+int lab_new(const char *dir, struct lab **ret_lab, struct err **err);
+/* Begins to watch the VMs' power; once, after the VMs are there. */
+int lab_watch(struct lab *lab, struct err **err);
+void lab_free(struct lab *lab); /* ends all machines; the servers must have stopped */
+/* mutex held: something that a client can see is different now. */
+void lab_note_change(struct lab *lab);
 struct lab_vm *lab_find_vm(struct lab *lab, const char *moref); /* mutex held; NULL when absent */
 /* mutex held; NULL when absent; good until the mutex is released. */
 struct lab_snapshot *lab_find_snapshot(struct lab_vm *vm, const char *moref);
@@ -103,6 +123,7 @@ struct lab_snapshot *lab_find_snapshot(struct lab_vm *vm, const char *moref);
 /* lab/vsphere: the SOAP server at /sdk, and /lab/nfc-ticket. */
 int lab_vsphere_start(struct lab *lab, unsigned port, struct err **err);
 unsigned lab_vsphere_port(const struct lab *lab);
+void lab_vsphere_expire_sessions(struct lab *lab);
 void lab_vsphere_stop(struct lab *lab);
 /* lab/disks: the server of nfc.h.  A ticket is good for any number of opens of that VM's view for as
  * long as the lab runs. */
