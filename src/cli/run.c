@@ -217,33 +217,6 @@ on_tick(void *opaque)
 
 /* ---- command ---------------------------------------------------------------------------------- */
 
-/* What every VM needs and no spec can give, before anything is begun. */
-static int
-check_config(const struct config *config, struct err **err)
-{
-    const struct {
-        const char *value, *what;
-    } needed[] = {
-        {config->vcenter.host, "vcenter.host"},
-        {config->vcenter.user, "vcenter.user"},
-        {config->vcenter.password, "vcenter.password (or the environment variable VC_PASSWORD)"},
-        {config->migration.vddk_path, "migration.vddk_path"},
-        {config->cloudstack.endpoint, "cloudstack.endpoint"},
-        {config->cloudstack.api_key, "cloudstack.api_key"},
-        {config->cloudstack.secret_key, "cloudstack.secret_key"},
-    };
-    struct str missing = STR_INIT(4096);
-    int rc = 0;
-
-    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
-        if (!needed[i].value || !*needed[i].value)
-            str_appendf(&missing, "%s%s", missing.length ? ", " : "", needed[i].what);
-    if (missing.length)
-        rc = err_set(err, E_CONFIG, "%s: missing %s", config->path, str_text(&missing));
-    str_done(&missing);
-    return rc;
-}
-
 static void
 show_warnings(const char *warnings)
 {
@@ -282,7 +255,7 @@ load(struct run_values *v, const struct words *words, const char *config_path,
     show_warnings(spec_warnings);
     if (specs->count == 0)
         return err_set(err, E_CONFIG, "the specs name no VM");
-    if (check_config(config, err) < 0)
+    if (config_check_run(config, err) < 0)
         return -1;
     *ret_config = take(config);
     return 0;

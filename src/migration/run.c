@@ -360,7 +360,6 @@ migration_run(const struct migration_options *options, struct err **err)
         open_directory(&m, &failure) == 0)
         result = run_locked(&m, &failure);
     if (result < 0) {
-        err_wrap(&failure, "vm %s", spec_label(options->spec));
         log_err(LOG_ERROR, failure, "failed");
         migration_report_error(&m, failure);
         err_move(err, &failure);
