@@ -1,0 +1,498 @@
+/* importVm from a file of a pool, importVolume, listVolumesForImport, and the way back.  The checks
+ * stand in the order of UnmanagedVMsManagerImpl and VolumeImportUnmanageManagerImpl, with their
+ * texts; what this lab refuses beyond them is logged with its reason. */
+#include "cloudstack/cs.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define SHARED_MOUNT_POINT_SINCE "4.22.1"
+#define UNMANAGE_STOPPED_SINCE   "4.22"
+
+static bool
+can_use_pool(const struct lab_cloudstack *cs)
+{
+    return cs_compare_versions(cs->version, SHARED_MOUNT_POINT_SINCE) >= 0;
+}
+
+/* Account and domain, project, or the caller. */
+static int
+set_owner(const struct lab_cloudstack *cs, const struct cs_request *rq, json_t *object,
+          struct cs_error *error)
+{
+    const char *account = cs_get(rq, "account"), *project = cs_get(rq, "projectid");
+    const json_t *known, *domain = json_array_get(cs_all(cs, "domain"), 0);
+    bool is_known = false;
+    size_t i;
+
+    if (cs_get(rq, "domainid") && !account)
+        return cs_fail(error, CS_PARAM,
+                       "domainid parameter must be specified with account parameter");
+    json_array_foreach (cs_all(cs, "account"), i, known) {
+        is_known = is_known || !strcmp(cs_text(known, "name"), account ? account : "admin");
+    }
+    if (!is_known)
+        return cs_fail(error, CS_PARAM, "Unable to find account %s", account);
+    cs_set_text(object, "domainid", cs_text(domain, "id"));
+    cs_set_text(object, "domain", "ROOT");
+    if (project) {
+        cs_set_text(object, "projectid", project);
+        cs_set_text(object, "project", cs_text(cs_find(cs, "project", project), "name"));
+    } else {
+        cs_set_text(object, "account", account ? account : "admin");
+    }
+    return 0;
+}
+
+/* ---- importVm --------------------------------------------------------------------------------- */
+
+struct plan {
+    json_t *zone, *offering, *pool, *network;
+    const char *host_name;
+    char *file, *path; /* owned */
+    struct cs_image image;
+    json_t *details; /* owned */
+};
+
+static void
+plan_done(struct plan *plan)
+{
+    free(plan->file);
+    free(plan->path);
+    json_decref(plan->details);
+}
+
+static int
+check_names(const struct cs_request *rq, struct plan *plan, struct cs_error *error)
+{
+    const char *host_name = cs_get(rq, "hostname");
+
+    if (!cs_get(rq, "name"))
+        return cs_fail(error, CS_PARAM, "Instance name cannot be empty");
+    plan->host_name = host_name ? host_name : cs_get(rq, "name");
+    if (cs_is_host_name(plan->host_name))
+        return 0;
+    if (!host_name)
+        return cs_fail(error, CS_PARAM,
+                       "Please provide hostname for the VM. VM name contains unsupported "
+                       "characters for it to be used as hostname");
+    return cs_fail(error, CS_PARAM,
+                   "Invalid VM hostname. VM hostname can contain ASCII letters 'a' through 'z', "
+                   "the digits '0' through '9', and the hyphen ('-'), must be between 1 and 63 "
+                   "characters long, and can't start or end with \"-\" and can't start with digit");
+}
+
+static int
+check_places(const struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
+             struct cs_error *error)
+{
+    const char *path = cs_get(rq, "diskpath");
+    const char *tags;
+
+    if (!path)
+        return cs_fail(error, CS_PARAM, "Disk Path is required for Import from shared storage");
+    if (!cs_get(rq, "networkid"))
+        return cs_fail(error, CS_PARAM, "Network is required for Import from shared storage");
+    if (!cs_get(rq, "storageid"))
+        return cs_fail(error, CS_PARAM, "Storage Pool is required for Import from shared storage");
+    plan->pool = cs_find(cs, "storagepool", cs_get(rq, "storageid"));
+    plan->network = cs_find(cs, "network", cs_get(rq, "networkid"));
+    plan->offering = cs_find(cs, "serviceoffering", cs_get(rq, "serviceofferingid"));
+    plan->zone = cs_find(cs, "zone", cs_get(rq, "zoneid"));
+    if (!plan->pool)
+        return cs_fail(error, CS_PARAM, "Storage Pool not found");
+    if (!cs_pool_file(plan->pool, path, &plan->file, &plan->path)) {
+        log_info("cloudstack: importVm: %s is not at the top level of the pool", path);
+        return cs_fail(error, CS_INTERNAL, "Disk not found or is invalid");
+    }
+    if (cs_volume_of_path(cs, plan->pool, plan->file))
+        return cs_fail(error, CS_PARAM, "Disk image is already in use");
+    tags = cs_text(plan->offering, "storagetags");
+    if (*tags && strcmp(tags, cs_text(plan->pool, "tags")))
+        return cs_fail(error, CS_PARAM,
+                       "Service offering: %s storage tags are not compatible with selected "
+                       "storage pool: %s",
+                       cs_text(plan->offering, "id"), cs_text(plan->pool, "id"));
+    return 0;
+}
+
+static int
+check_number(const json_t *details, const char *key, struct cs_error *error)
+{
+    const char *text = cs_text(details, key);
+    char *end;
+
+    if (!*text)
+        return cs_fail(error, CS_PARAM, "Detail '%s' must be provided.", key);
+    errno = 0;
+    if (strtol(text, &end, 10) <= 0 || *end || errno)
+        return cs_fail(error, CS_PARAM, "Please provide a valid integer value for detail '%s'.",
+                       key);
+    return 0;
+}
+
+static int
+check_offering(struct plan *plan, struct cs_error *error)
+{
+    if (!json_is_true(json_object_get(plan->offering, "iscustomized")))
+        return 0;
+    if (check_number(plan->details, "cpuNumber", error) < 0 ||
+        check_number(plan->details, "memory", error) < 0)
+        return -1;
+    if (!json_object_get(plan->offering, "cpuspeed"))
+        return check_number(plan->details, "cpuSpeed", error);
+    return 0;
+}
+
+/* What the host says of the file.  The real server hides the reason, so the lab's log tells it. */
+static int
+check_image(const struct lab_cloudstack *cs, struct plan *plan, struct cs_error *error)
+{
+    cs_image_look(plan->path, &plan->image);
+    if (plan->image.is_locked)
+        return cs_fail(error, CS_INTERNAL, "Locked volume cannot be imported or unmanaged.");
+    if (plan->image.is_encrypted)
+        return cs_fail(error, CS_INTERNAL, "Encrypted volume cannot be imported or unmanaged.");
+    if (plan->image.has_backing)
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume with backing file cannot be imported or unmanaged.");
+    if (can_use_pool(cs) && plan->image.exists && plan->image.is_readable &&
+        !strcmp(plan->image.format, "qcow2") && !*plan->image.refusal)
+        return 0;
+    log_info("cloudstack: importVm: %s refused: %s", plan->path,
+             !plan->image.exists    ? "no such file"
+             : *plan->image.refusal ? plan->image.refusal
+             : !can_use_pool(cs)    ? "Unsupported Storage Pool"
+                                    : "it is no QCOW2 image");
+    return cs_fail(error, CS_INTERNAL, "Disk not found or is invalid");
+}
+
+static void
+set_size(json_t *vm, const struct plan *plan)
+{
+    static const char *const KEYS[][2] = {
+        {"cpunumber", "cpuNumber"}, {"memory", "memory"}, {"cpuspeed", "cpuSpeed"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++) {
+        const json_t *fixed = json_object_get(plan->offering, KEYS[i][0]);
+        const char *given = cs_text(plan->details, KEYS[i][1]);
+
+        if (fixed)
+            json_object_set_new(vm, KEYS[i][0], json_integer(json_integer_value(fixed)));
+        else if (*given)
+            json_object_set_new(vm, KEYS[i][0], json_integer(strtol(given, NULL, 10)));
+    }
+}
+
+static json_t *
+make_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
+        struct cs_error *error)
+{
+    const char *os = cs_get(rq, "osid"), *display = cs_get(rq, "displayname");
+    const json_t *ostype = os ? cs_find(cs, "ostype", os) : json_array_get(cs_all(cs, "ostype"), 0);
+    char id[40], created[32];
+    json_t *vm = json_object();
+
+    if (set_owner(cs, rq, vm, error) < 0) {
+        json_decref(vm);
+        return NULL;
+    }
+    cs_new_uuid(id);
+    cs_format_time(clock_wall_s(), created);
+    cs_set_text(vm, "id", id);
+    cs_set_text(vm, "name", plan->host_name);
+    cs_set_text(vm, "displayname", display ? display : cs_get(rq, "name"));
+    json_object_set_new(vm, "instancename", json_sprintf("i-2-%u-VM", cs->next_vm++));
+    cs_set_text(vm, "state", "Stopped");
+    cs_set_text(vm, "hypervisor", "KVM");
+    cs_set_text(vm, "created", created);
+    cs_set_text(vm, "zoneid", cs_text(plan->zone, "id"));
+    cs_set_text(vm, "zonename", cs_text(plan->zone, "name"));
+    cs_set_text(vm, "serviceofferingid", cs_text(plan->offering, "id"));
+    cs_set_text(vm, "serviceofferingname", cs_text(plan->offering, "name"));
+    cs_set_text(vm, "templatename", "kvm-default-vm-import-dummy-template");
+    cs_set_text(vm, "ostypeid", cs_text(ostype, "id"));
+    cs_set_text(vm, "guestosid", cs_text(ostype, "id"));
+    cs_set_text(vm, "osdisplayname", cs_text(ostype, "description"));
+    json_object_set_new(vm, "haenable", json_false());
+    json_object_set(vm, "details", plan->details);
+    json_object_set_new(vm, "nic", json_array());
+    json_object_set_new(vm, "tags", json_array());
+    set_size(vm, plan);
+    return vm;
+}
+
+static int
+do_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
+             json_t **ret, struct cs_error *error)
+{
+    const char *mac = cs_get(rq, "macaddress");
+    CLEANUP(free_charp) char *root_name = NULL;
+    json_t *vm, *volume;
+
+    if (check_names(rq, plan, error) < 0 || check_places(cs, rq, plan, error) < 0 ||
+        check_offering(plan, error) < 0 || check_image(cs, plan, error) < 0)
+        return -1;
+    if (mac && cs_mac_is_taken(cs, cs_text(plan->network, "id"), mac))
+        return cs_fail(error, CS_INTERNAL,
+                       "NIC with MAC address %s exists on network %s and forced flag is disabled",
+                       mac, cs_text(plan->network, "id"));
+    vm = make_vm(cs, rq, plan, error);
+    if (!vm)
+        return -1;
+    cs_nic_add(cs, vm, plan->network, mac, NULL);
+    root_name = xasprintf("ROOT-%u", cs->next_vm - 1);
+    volume = cs_volume_new(cs, plan->pool, plan->file, &plan->image, "ROOT");
+    cs_set_text(volume, "name", root_name);
+    (void)set_owner(cs, rq, volume, error);
+    /* 1, not 0: as the releases do it (apache/cloudstack issue 13771). */
+    cs_volume_attach(volume, vm, 1);
+    json_object_set_new(vm, "rootdeviceid", json_integer(1));
+    cs_set_text(vm, "rootdevicetype", "ROOT");
+    json_array_append_new(cs_all(cs, "vm"), vm);
+    *ret = cs_vm_result(vm);
+    return 0;
+}
+
+int
+cs_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+             struct cs_error *error)
+{
+    const char *source = cs_get(rq, "importsource"), *hypervisor = cs_get(rq, "hypervisor");
+    struct plan plan = {0};
+    int result;
+
+    if (strcasecmp(hypervisor, "KVM"))
+        return cs_fail(error, CS_PARAM, "VM import is currently not supported for hypervisor: %s",
+                       hypervisor);
+    if (strcasecmp(source, "shared"))
+        return cs_fail(error, CS_INTERNAL, "The lab imports from shared storage only, not from %s",
+                       source);
+    plan.details = cs_get_details(rq);
+    result = do_import_vm(cs, rq, &plan, ret, error);
+    plan_done(&plan);
+    return result;
+}
+
+/* ---- volumes ---------------------------------------------------------------------------------- */
+
+static int
+check_volume_image(const char *path, struct cs_image *image, struct cs_error *error)
+{
+    cs_image_look(path, image);
+    if (!image->exists)
+        return cs_fail(error, CS_INTERNAL, "Cannot find volume on storage pool: %s", path);
+    if (!image->is_readable)
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume cannot be imported due to failed to get information of disk file. "
+                       "The disk might be locked or unsupported");
+    if (strcmp(image->format, "qcow2") && strcmp(image->format, "raw"))
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume cannot be imported due to disk format %s is unsupported",
+                       image->format);
+    return 0;
+}
+
+static int
+check_volume_flags(const char *path, const struct cs_image *image, struct cs_error *error)
+{
+    if (image->is_locked)
+        return cs_fail(error, CS_INTERNAL, "Locked volume cannot be imported or unmanaged.");
+    if (image->is_encrypted)
+        return cs_fail(error, CS_INTERNAL, "Encrypted volume cannot be imported or unmanaged.");
+    if (image->has_backing)
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume with backing file cannot be imported or unmanaged.");
+    if (!*image->refusal)
+        return 0;
+    log_info("cloudstack: importVolume: %s refused: %s", path, image->refusal);
+    return cs_fail(error, CS_INTERNAL, "Volume cannot be imported due to %s", image->refusal);
+}
+
+static int
+check_disk_offering(const json_t *offering, struct cs_error *error)
+{
+    if (!offering)
+        return 0;
+    if (strcmp(cs_text(offering, "storagetype"), "shared"))
+        return cs_fail(error, CS_INTERNAL, "Disk offering %s should use shared storage",
+                       cs_text(offering, "id"));
+    if (json_is_true(json_object_get(offering, "encrypt")))
+        return cs_fail(error, CS_INTERNAL, "Disk offering %s should not support volume encryption",
+                       cs_text(offering, "id"));
+    return 0;
+}
+
+int
+cs_import_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+                 struct cs_error *error)
+{
+    const json_t *pool = cs_find(cs, "storagepool", cs_get(rq, "storageid"));
+    const char *offering_id = cs_get(rq, "diskofferingid"), *name = cs_get(rq, "name");
+    const json_t *offering = offering_id ? cs_find(cs, "diskoffering", offering_id) : NULL;
+    CLEANUP(free_charp) char *file = NULL, *path = NULL;
+    struct cs_image image;
+    json_t *volume, *probe = json_object();
+    int result = set_owner(cs, rq, probe, error);
+
+    json_decref(probe);
+    if (result < 0)
+        return cs_fail(error, CS_INTERNAL, "Cannot import volume due to unknown owner");
+    if (!cs_pool_file(pool, cs_get(rq, "path"), &file, &path))
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume cannot be imported due to Volume path mismatch. Expected volume "
+                       "path (%s) is not the same as the actual name and path",
+                       cs_get(rq, "path"));
+    if (cs_volume_of_path(cs, pool, file))
+        return cs_fail(error, CS_INTERNAL, "Volume is already managed by CloudStack: %s", file);
+    if (!can_use_pool(cs))
+        return cs_fail(error, CS_INTERNAL,
+                       "Importing and unmanaging volume are not supported for pool type "
+                       "SharedMountPoint on hypervisor KVM");
+    if (check_volume_image(path, &image, error) < 0 ||
+        check_volume_flags(path, &image, error) < 0 || check_disk_offering(offering, error) < 0)
+        return -1;
+    volume = cs_volume_new(cs, pool, file, &image, "DATADISK");
+    (void)set_owner(cs, rq, volume, error);
+    if (name)
+        cs_set_text(volume, "name", name);
+    cs_set_text(volume, "diskofferingid", cs_text(offering, "id"));
+    cs_set_text(volume, "diskofferingname",
+                offering ? cs_text(offering, "name") : "Default Custom Offering for Volume Import");
+    *ret = json_pack("{s:o}", "volume", cs_public(volume));
+    return 0;
+}
+
+/* One entry of listVolumesForImport; with @image the details that only a look inside gives. */
+static json_t *
+importable(const json_t *pool, const char *file, const char *path, const struct cs_image *image,
+           bool has_details)
+{
+    json_t *entry = json_pack(
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s}", "path", file, "name", file, "fullpath", path,
+        "format", strcmp(image->format, "qcow2") ? "RAW" : "QCOW2", "size",
+        (json_int_t)image->file_size, "virtualsize", (json_int_t)image->virtual_size, "storageid",
+        cs_text(pool, "id"), "storage", cs_text(pool, "name"), "storagetype", "SharedMountPoint");
+    json_t *details = json_object();
+
+    if (!has_details) {
+        json_decref(details);
+        return entry;
+    }
+    cs_set_text(details, "IS_LOCKED", image->is_locked ? "true" : "false");
+    if (image->is_encrypted)
+        cs_set_text(details, "IS_ENCRYPTED", "true");
+    if (image->has_backing)
+        cs_set_text(details, "BACKING_FILE", image->backing);
+    if (image->cluster_size)
+        json_object_set_new(details, "CLUSTER_SIZE",
+                            json_sprintf("%llu", (unsigned long long)image->cluster_size));
+    cs_set_text(details, "FILE_FORMAT", image->format);
+    json_object_set_new(entry, "details", details);
+    return entry;
+}
+
+static void
+collect_importable(const struct lab_cloudstack *cs, const json_t *pool, json_t *found)
+{
+    DIR *dir = opendir(cs_text(pool, "path"));
+    struct dirent *item;
+
+    while (dir && (item = readdir(dir))) {
+        CLEANUP(free_charp) char *file = NULL, *path = NULL;
+        struct cs_image image;
+
+        if (!cs_pool_file(pool, item->d_name, &file, &path) || cs_volume_of_path(cs, pool, file))
+            continue;
+        cs_image_look(path, &image);
+        if (image.is_readable)
+            json_array_append_new(found, importable(pool, file, path, &image, false));
+    }
+    if (dir)
+        closedir(dir);
+}
+
+int
+cs_list_importable(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+                   struct cs_error *error)
+{
+    const json_t *pool = cs_find(cs, "storagepool", cs_get(rq, "storageid"));
+    const char *wanted = cs_get(rq, "path");
+    CLEANUP(free_charp) char *file = NULL, *path = NULL;
+    json_t *found;
+    struct cs_image image;
+    int result;
+
+    if (!can_use_pool(cs))
+        return cs_fail(error, CS_INTERNAL,
+                       "Importing and unmanaging volume are not supported for pool type "
+                       "SharedMountPoint on hypervisor KVM");
+    if (wanted) {
+        if (!cs_pool_file(pool, wanted, &file, &path))
+            return cs_fail(error, CS_INTERNAL, "Cannot get volumes on storage pool via host %s",
+                           cs_text(json_array_get(cs_all(cs, "host"), 0), "name"));
+        cs_image_look(path, &image);
+        if (!image.exists || !image.is_readable)
+            return cs_fail(error, CS_INTERNAL, "Cannot get volumes on storage pool via host %s",
+                           cs_text(json_array_get(cs_all(cs, "host"), 0), "name"));
+    }
+    found = json_array();
+    if (!wanted)
+        collect_importable(cs, pool, found);
+    else if (!cs_volume_of_path(cs, pool, file))
+        json_array_append_new(found, importable(pool, file, path, &image, true));
+    /* `path` may have been asked for in full; it has done its work. */
+    for (size_t i = 0; i < json_array_size(found) && wanted; i++)
+        cs_set_text(json_array_get(found, i), "path", wanted);
+    result = cs_list(cs, rq, "volumesforimport", found, ret, error);
+    json_decref(found);
+    return result;
+}
+
+int
+cs_unmanage_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+                   struct cs_error *error)
+{
+    json_t *volume = cs_find(cs, "volume", cs_get(rq, "id"));
+
+    if (!volume)
+        return cs_fail(error, CS_INTERNAL, "Volume does not exist");
+    if (*cs_text(volume, "virtualmachineid"))
+        return cs_fail(error, CS_INTERNAL, "Volume (ID: %s) is attached to an instance",
+                       cs_text(volume, "id"));
+    cs_remove(cs_all(cs, "volume"), volume);
+    *ret = json_pack("{s:b}", "success", true);
+    return 0;
+}
+
+int
+cs_unmanage_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+               struct cs_error *error)
+{
+    json_t *vm = cs_find(cs, "vm", cs_get(rq, "id")), *volumes, *volume;
+    size_t i;
+
+    cs_refresh_vms(cs);
+    if (!vm)
+        return cs_fail(error, CS_PARAM, "Unable to find a VM by that id");
+    if (strcmp(cs_text(vm, "state"), "Stopped"))
+        return cs_fail(error, CS_INTERNAL, "The lab unmanages stopped VMs only");
+    if (cs_compare_versions(cs->version, UNMANAGE_STOPPED_SINCE) < 0)
+        return cs_fail(error, CS_INTERNAL, "Stopped VMs cannot be unmanaged before CloudStack %s",
+                       UNMANAGE_STOPPED_SINCE);
+    volumes = cs_volumes_of(cs, vm);
+    json_array_foreach (volumes, i, volume) {
+        cs_remove(cs_all(cs, "volume"), volume);
+    }
+    json_decref(volumes);
+    cs_remove(cs_all(cs, "vm"), vm);
+    *ret = json_pack("{s:b}", "success", true);
+    return 0;
+}
