@@ -10,8 +10,8 @@
  *
  * This room knows neither VMware nor QCOW2; what it must know of them is a parameter.
  *
- * Threading: transfer_run uses only the calling thread; transfer_cancel may be called from any, and
- * from a signal handler. */
+ * Threading: transfer_run uses only the calling thread; the cancel flag may be set by any, and by a
+ * signal handler. */
 #ifndef V2C_TRANSFER_TRANSFER_H
 #define V2C_TRANSFER_TRANSFER_H
 
@@ -66,8 +66,10 @@ struct transfer_job {
     const volatile int *cancel; /* non-zero: stop soon, after a last checkpoint; may be NULL */
 };
 
-/* Runs to the end, including a last checkpoint.  *ret_progress (may be NULL) is filled in any case.
- * The first error is the one reported; what was in flight is drained before returning. */
+/* Runs to the end, including a last checkpoint (also after a cancel and after an error of the source;
+ * not after one of the target).  *ret_progress (may be NULL) is filled in any case once the plan was
+ * accepted.  The first error is the one reported; what was in flight is drained before returning.
+ * E_PLAN, E_CANCELLED, E_SHORT_TRANSFER, and whatever source, target and on_checkpoint fail with. */
 int transfer_run(const struct transfer_job *job, struct transfer_progress *ret_progress,
                  struct err **err);
 

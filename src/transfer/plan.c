@@ -1,0 +1,97 @@
+#include "transfer/plan.h"
+
+#include <inttypes.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+int
+plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err)
+{
+    uint32_t request_bytes = job->request_bytes ? job->request_bytes : DISK_MAX_REQUEST;
+    uint64_t end = 0;
+
+    for (size_t i = 0; i < job->plan->count; i++) {
+        struct extent e = job->plan->items[i];
+
+        if (e.length == 0 || e.offset % DISK_SECTOR || e.length % DISK_SECTOR || e.offset < end ||
+            e.offset > size || e.length > size - e.offset)
+            return err_set(err, E_PLAN,
+                           "planned extent at %" PRIu64 " of %" PRIu64
+                           " bytes on a disk of %" PRIu64 " bytes",
+                           e.offset, e.length, size);
+        end = e.offset + e.length;
+    }
+    *plan = (struct plan){
+        .extents = job->plan,
+        .done = job->done,
+        .request_bytes = (uint32_t)MIN(round_up(request_bytes, DISK_SECTOR), DISK_MAX_REQUEST),
+    };
+    return 0;
+}
+
+static bool
+is_done(const struct plan *plan, uint64_t block)
+{
+    return plan->done && transfer_bitmap_get(plan->done, block);
+}
+
+/* Moves to the next byte that is to be read; false at the end. */
+static bool
+settle(struct plan *plan)
+{
+    while (plan->index < plan->extents->count) {
+        struct extent e = plan->extents->items[plan->index];
+
+        plan->offset = MAX(plan->offset, e.offset);
+        if (plan->offset >= e.offset + e.length)
+            plan->index++;
+        else if (is_done(plan, plan->offset / TRANSFER_BLOCK))
+            plan->offset = round_down(plan->offset, TRANSFER_BLOCK) + TRANSFER_BLOCK;
+        else
+            return true;
+    }
+    return false;
+}
+
+bool
+plan_next(struct plan *plan, struct plan_piece *ret_piece)
+{
+    struct plan_piece piece;
+    struct extent e;
+    uint64_t end;
+
+    if (!settle(plan))
+        return false;
+    e = plan->extents->items[plan->index];
+    piece.offset = plan->offset;
+    piece.block = plan->offset / TRANSFER_BLOCK;
+    end = MIN(e.offset + e.length, (piece.block + 1) * TRANSFER_BLOCK);
+    piece.length = (uint32_t)MIN(end - piece.offset, plan->request_bytes);
+    plan->offset += piece.length;
+    piece.is_last_of_block = !settle(plan) || plan->offset / TRANSFER_BLOCK != piece.block;
+    *ret_piece = piece;
+    return true;
+}
+
+void
+plan_count(const struct plan *plan, uint64_t *ret_planned, uint64_t *ret_skipped)
+{
+    uint64_t skipped = 0;
+
+    for (size_t i = 0; plan->done && i < plan->extents->count; i++) {
+        uint64_t at = plan->extents->items[i].offset;
+        uint64_t end = at + plan->extents->items[i].length;
+
+        while (at < end) {
+            uint64_t block = at / TRANSFER_BLOCK;
+            uint64_t next = MIN((block + 1) * TRANSFER_BLOCK, end);
+
+            if (is_done(plan, block))
+                skipped += next - at;
+            at = next;
+        }
+    }
+    *ret_planned = extents_total(plan->extents) - skipped;
+    *ret_skipped = skipped;
+}

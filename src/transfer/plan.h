@@ -1,0 +1,29 @@
+/* Inside transfer: the plan, cut into requests in the order of the disk. */
+#ifndef V2C_TRANSFER_PLAN_H
+#define V2C_TRANSFER_PLAN_H
+
+#include "transfer/transfer.h"
+
+struct plan {
+    const struct extents *extents;
+    const struct transfer_bitmap *done; /* may be NULL */
+    uint32_t request_bytes;
+    size_t index; /* of the extent that `offset` lies in */
+    uint64_t offset;
+};
+
+struct plan_piece {
+    uint64_t offset;
+    uint32_t length;
+    uint64_t block;
+    bool is_last_of_block; /* nothing planned in the block comes after it */
+};
+
+/* E_PLAN unless the extents are normal and lie within @size. */
+int plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err);
+/* False when there is nothing left. */
+bool plan_next(struct plan *plan, struct plan_piece *ret_piece);
+/* Counts what plan_next would give from the beginning, in another way; and what it skips. */
+void plan_count(const struct plan *plan, uint64_t *ret_planned, uint64_t *ret_skipped);
+
+#endif
