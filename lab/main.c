@@ -154,6 +154,8 @@ run(struct lab *lab, const struct options *options, int signals, struct err **er
     if (result == 0)
         result = lab_watch(lab, err);
     if (result == 0)
+        result = lab_nfc_start(lab, err);
+    if (result == 0)
         result = lab_vsphere_start(lab, options->vcenter_port, err);
     if (result == 0)
         result = lab_control_start(lab, options->control_port, &control, err);
@@ -166,6 +168,7 @@ run(struct lab *lab, const struct options *options, int signals, struct err **er
     }
     lab_control_stop(control);
     lab_vsphere_stop(lab);
+    lab_nfc_stop(lab);
     json_decref(cloudstack);
     return result;
 }

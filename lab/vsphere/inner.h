@@ -175,6 +175,9 @@ struct vs_task *vs_task_find(struct lab_vsphere *vs, const char *moref);
 struct value *vs_task_info(struct lab_vsphere *vs, const struct vs_task *task);
 void vs_task_free(struct vs_task *task);
 
+/* ticket.c */
+void vs_serve_ticket(struct lab *lab, struct lab_exchange *x);
+
 /* The handlers. */
 int vs_login(struct vs_call *call);
 int vs_logout(struct vs_call *call);

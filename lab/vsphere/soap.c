@@ -521,6 +521,8 @@ serve(void *opaque, struct lab_exchange *x)
         lab_exchange_answer(x, 200, "text/xml", VERSIONS, strlen(VERSIONS));
     else if (!strncmp(path, "/sdk", 4) && !strcmp(method, "POST"))
         serve_sdk(vs, x);
+    else if (!strcmp(path, "/lab/nfc-ticket") && !strcmp(method, "POST"))
+        vs_serve_ticket(vs->lab, x);
     else
         lab_exchange_answer(x, 404, "text/plain", "Not Found\n", 10);
 }
