@@ -15,6 +15,7 @@
 #define PLAIN_MS      10000
 #define PLAIN_PERCENT 10.0
 #define BAR_WIDTH     20
+#define REPORT_MAX    (300 * 1024) /* a report and what is put before it */
 
 struct shown_disk {
     char name[160], stage[160]; /* 40 characters */
@@ -187,33 +188,6 @@ take_progress(struct shown_vm *vm, const json_t *disks)
     }
 }
 
-void
-display_report(struct display *display, size_t vm, const json_t *report)
-{
-    struct shown_vm *v = &display->vms[vm];
-    const char *type = json_string_value(json_object_get(report, "type"));
-    const char *text = json_string_value(json_object_get(report, "text"));
-    const char *level = json_string_value(json_object_get(report, "level"));
-
-    if (!type)
-        return;
-    if (!strcmp(type, "log") && text) {
-        bool is_marked = level && strcmp(level, "info") != 0;
-
-        copy_clean(v->note, sizeof(v->note), text);
-        display_line(display, "[%s] %s%s%s", v->label, is_marked ? level : "",
-                     is_marked ? ": " : "", text);
-    } else if (!strcmp(type, "stage")) {
-        copy_clean(v->stage, sizeof(v->stage), json_string_value(json_object_get(report, "stage")));
-        v->disks.count = 0; /* what was copied belongs to the stage before */
-    } else if (!strcmp(type, "progress")) {
-        take_progress(v, json_object_get(report, "disks"));
-    } else if (!strcmp(type, "summary")) {
-        json_decref(v->summary);
-        v->summary = json_deep_copy(report);
-    }
-}
-
 /* ---- drawing ---------------------------------------------------------------------------------- */
 
 /* Ends a line that must not be longer than the terminal: one too long would wrap, and the next picture
@@ -342,30 +316,82 @@ draw(struct display *display)
     display->drawn_ms = clock_monotonic_ms();
 }
 
-void
-display_line(struct display *display, const char *fmt, ...)
+static void
+print_line(struct display *display, const char *stamp, const char *text)
 {
-    struct str text = STR_INIT(64 * KIB), line = STR_INIT(64 * KIB);
+    struct str line = STR_INIT(REPORT_MAX);
+
+    text_append_clean(&line, text, 0);
+    if (display->is_terminal)
+        erase(display);
+    fprintf(display->stream, "%s%s\n", stamp, str_text(&line));
+    if (display->is_terminal)
+        draw(display);
+    (void)fflush(display->stream);
+    str_done(&line);
+}
+
+/* With the time, as in migration.log. */
+static void
+print_stamped(struct display *display, const char *text)
+{
     time_t now = (time_t)clock_wall_s();
     char stamp[32];
     struct tm tm;
+
+    gmtime_r(&now, &tm);
+    strftime(stamp, sizeof(stamp), "[%Y-%m-%d %H:%M:%S] ", &tm);
+    print_line(display, stamp, text);
+}
+
+void
+display_line(struct display *display, const char *fmt, ...)
+{
+    struct str text = STR_INIT(64 * KIB);
     va_list args;
 
     va_start(args, fmt);
     str_vappendf(&text, fmt, args);
     va_end(args);
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof(stamp), "[%Y-%m-%d %H:%M:%S] ", &tm);
-    str_append(&line, stamp);
-    text_append_clean(&line, str_text(&text), 0);
-    if (display->is_terminal)
-        erase(display);
-    fprintf(display->stream, "%s\n", str_text(&line));
-    if (display->is_terminal)
-        draw(display);
-    (void)fflush(display->stream);
+    print_line(display, "", str_text(&text));
     str_done(&text);
+}
+
+static void
+take_log(struct display *display, size_t vm, const char *level, const char *text)
+{
+    struct shown_vm *v = &display->vms[vm];
+    struct str line = STR_INIT(REPORT_MAX);
+
+    copy_clean(v->note, sizeof(v->note), text);
+    str_appendf(&line, "[%s] ", v->label);
+    if (level && strcmp(level, "info") != 0)
+        str_appendf(&line, "%s: ", level);
+    str_append(&line, text);
+    print_stamped(display, str_text(&line));
     str_done(&line);
+}
+
+void
+display_report(struct display *display, size_t vm, const json_t *report)
+{
+    struct shown_vm *v = &display->vms[vm];
+    const char *type = json_string_value(json_object_get(report, "type"));
+    const char *text = json_string_value(json_object_get(report, "text"));
+
+    if (!type)
+        return;
+    if (!strcmp(type, "log") && text) {
+        take_log(display, vm, json_string_value(json_object_get(report, "level")), text);
+    } else if (!strcmp(type, "stage")) {
+        copy_clean(v->stage, sizeof(v->stage), json_string_value(json_object_get(report, "stage")));
+        v->disks.count = 0; /* what was copied belongs to the stage before */
+    } else if (!strcmp(type, "progress")) {
+        take_progress(v, json_object_get(report, "disks"));
+    } else if (!strcmp(type, "summary")) {
+        json_decref(v->summary);
+        v->summary = json_deep_copy(report);
+    }
 }
 
 static void
@@ -381,8 +407,9 @@ tell_plainly(struct display *display, size_t vm)
          all.percent < v->told_percent)) {
         v->told_ms = now;
         v->told_percent = all.percent;
+        str_appendf(&text, "[%s] ", v->label);
         if (display_describe(display, vm, &text))
-            display_line(display, "[%s] %s", v->label, str_text(&text));
+            print_stamped(display, str_text(&text));
     }
     str_done(&text);
 }

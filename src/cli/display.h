@@ -30,7 +30,7 @@ struct display *display_new(FILE *stream, bool is_terminal, const char *const *l
 void display_free(struct display *display); /* leaves the last picture standing */
 
 void display_set_state(struct display *display, size_t vm, enum display_state state);
-/* Takes note of one report of a worker, and prints it if it is a log line. */
+/* Takes note of one report of a worker, and prints it, with the time, if it is a log line. */
 void display_report(struct display *display, size_t vm, const json_t *report);
 /* A line for people: above the bars, or just printed. */
 void display_line(struct display *display, const char *fmt, ...)

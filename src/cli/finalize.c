@@ -5,9 +5,11 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/str.h"
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/select.h"
+#include "cli/text.h"
 
 struct finalize_values {
     struct select_values select;
@@ -50,6 +52,21 @@ request_foreign(const struct vm_view *view, bool now, char **ret_path, bool *ret
     return 0;
 }
 
+/* One line, in the existing tool's words. */
+static void
+say(FILE *stream, const struct vm_view *view, const char *what, const char *path)
+{
+    struct str line = STR_INIT(16 * KIB);
+
+    str_append(&line, "[finalize] vm=");
+    text_append_clean(&line, view->name, 0);
+    str_appendf(&line, " moref=%s %s", view->moref ? view->moref : "<nil>", what);
+    if (path)
+        str_appendf(&line, " (%s)", path);
+    fprintf(stream, "%s\n", str_text(&line));
+    str_done(&line);
+}
+
 static int
 request(struct selection *selection, const struct vm_view *view, bool now, struct err **err)
 {
@@ -58,7 +75,7 @@ request(struct selection *selection, const struct vm_view *view, bool now, struc
     int rc;
 
     if (!strcmp(view->stage, "done")) {
-        printf("[finalize] vm=%s moref=%s stage=done already completed\n", view->name, view->moref);
+        say(stdout, view, "stage=done already completed", NULL);
         return 0;
     }
     if (view->is_foreign) {
@@ -73,12 +90,14 @@ request(struct selection *selection, const struct vm_view *view, bool now, struc
     }
     if (rc < 0)
         return err_wrap(err, "vm %s", view->name);
-    printf("[finalize] vm=%s moref=%s %s %srequested (%s)\n", view->name, view->moref,
-           now ? "finalize-now" : "finalize", was_requested ? "already " : "", path);
+    if (now)
+        say(stdout, view,
+            was_requested ? "finalize-now already requested" : "finalize-now requested", path);
+    else
+        say(stdout, view, was_requested ? "finalize already requested" : "finalize requested",
+            path);
     if (!view->is_foreign && !view->is_running)
-        fprintf(stderr,
-                "[finalize] vm=%s: no run is active; `v2c-engine run` acts on it when started\n",
-                view->name);
+        say(stderr, view, "no run is active: `v2c-engine run` acts on it when it is started", NULL);
     return 0;
 }
 
@@ -91,7 +110,7 @@ request_all(struct selection *selection, bool now, struct err **err)
         const struct vm_view *view = &selection->views.items[i];
 
         if (!view->moref) {
-            fprintf(stderr, "[finalize] vm=%s: nothing has begun yet\n", view->name);
+            say(stderr, view, "nothing has begun yet", NULL);
             continue;
         }
         if (request(selection, view, now, err) < 0)

@@ -164,9 +164,10 @@ on_ended(struct run *run, size_t job, const struct err *error)
 
     display_set_state(run->display, job, error ? DISPLAY_FAILED : DISPLAY_DONE);
     if (!error)
-        display_line(run->display, "[run] completed VM workflow: %s%s%s", label,
-                     display_summary(run->display, job, &summary) ? ": " : "", str_text(&summary));
-    else if (run->count > 1) /* the only one's error ends the program, and is said then */
+        display_line(run->display, "[run] completed VM workflow: %s", label);
+    if (!error && display_summary(run->display, job, &summary))
+        display_line(run->display, "[run] %s: %s", label, str_text(&summary));
+    if (error && run->count > 1) /* the only one's error ends the program, and is said then */
         display_line(run->display, "[run] %s VM workflow: %s: %s",
                      err_code(error) == E_CANCELLED ? "stopped" : "failed", label,
                      err_message(error));

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -114,7 +115,30 @@ start_watching(struct parent *parent, struct err **err)
 
 /* ---- the work --------------------------------------------------------------------------------- */
 
-/* What the migration reports by itself, it says; this is for failures before it begins. */
+#define REPORT_DEADLINE_MS 10000
+
+/* Waits for room in the pipe, within reason: reports may be lost, but not why the worker failed. */
+static void
+send_line(int fd, const char *text)
+{
+    CLEANUP(free_charp) char *line = xasprintf("\n%s\n", text); /* ends one that was cut off */
+    size_t left = strlen(line), sent = 0;
+    int64_t end = clock_monotonic_ms() + REPORT_DEADLINE_MS;
+
+    while (left > 0 && clock_monotonic_ms() < end) {
+        struct pollfd writable = {.fd = fd, .events = POLLOUT};
+        ssize_t n;
+
+        if (poll(&writable, 1, 250) > 0 && (writable.revents & POLLERR))
+            return;
+        n = write(fd, line + sent, left);
+        if (n > 0) {
+            sent += (size_t)n;
+            left -= (size_t)n;
+        }
+    }
+}
+
 static void
 report_failure(int fd, const struct err *failure)
 {
@@ -126,7 +150,7 @@ report_failure(int fd, const struct err *failure)
 
     json_decref(object);
     if (fd >= 0 && text)
-        (void)dprintf(fd, "%s\n", text);
+        send_line(fd, text);
 }
 
 /* The entry must still be the VM that the supervisor means: the file may have been edited since. */
@@ -150,7 +174,7 @@ find_spec(const struct worker_values *v, const struct spec_list *specs, const st
 
 static int
 migrate(const struct worker_values *v, const struct config *config, struct spec_list *specs,
-        bool *ret_has_begun, struct err **err)
+        struct err **err)
 {
     const struct spec_overrides overrides = {
         .readers = v->readers > 0 ? v->readers : -1,
@@ -163,7 +187,6 @@ migrate(const struct worker_values *v, const struct config *config, struct spec_
     if (spec_load_all(&v->spec, 1, config, &overrides, v->lenient, specs, NULL, err) < 0 ||
         find_spec(v, specs, &spec, err) < 0)
         return -1;
-    *ret_has_begun = true;
     return migration_run(
         &(struct migration_options){
             .config = config,
@@ -184,7 +207,6 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     struct worker_values *v = opaque;
     struct spec_list specs = {0};
     struct err *failure = NULL;
-    bool has_begun = false;
     int rc = -1;
 
     if (!v->spec || !v->config)
@@ -195,6 +217,8 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     parent = (struct parent){.pidfd = -1, .report_fd = (int)v->report_fd};
     if (v->report_fd >= 0) {
         (void)fcntl((int)v->report_fd, F_SETFD, FD_CLOEXEC);
+        /* A supervisor that was suspended (Ctrl-Z) must not hold up the migration. */
+        (void)fcntl((int)v->report_fd, F_SETFL, O_NONBLOCK);
         log_set_stderr(false); /* the supervisor shows what is reported */
         rc = start_watching(&parent, &failure);
     } else {
@@ -203,8 +227,8 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     if (rc == 0)
         rc = config_load(v->config, v->lenient, &config, NULL, &failure);
     if (rc == 0)
-        rc = migrate(v, config, &specs, &has_begun, &failure);
-    if (rc < 0 && !has_begun)
+        rc = migrate(v, config, &specs, &failure);
+    if (rc < 0)
         report_failure((int)v->report_fd, failure);
     spec_list_done(&specs);
     return rc < 0 ? err_move(err, &failure) : 0;

@@ -16,7 +16,7 @@ finish_line(struct report_reader *reader, void (*fn)(void *opaque, const json_t 
             json_loadb(str_text(&reader->line), reader->line.length, JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(report))
         fn(opaque, report);
-    else
+    else if (reader->line.length > 0 || reader->is_skipping)
         reader->dropped++;
     json_decref(report);
     str_clear(&reader->line);

@@ -163,8 +163,9 @@ a_terminal_is_redrawn_in_place(void **state)
     display_set_state(screen->display, 0, DISPLAY_RUNNING);
     report(screen, 0, progress);
     display_tick(screen->display);
-    display_line(screen->display, "a line");
+    display_line(screen->display, "[run] a line");
     fflush(screen->stream);
+    assert_non_null(strstr(screen->text, "\033[J[run] a line\n")); /* without the time */
     assert_non_null(strstr(screen->text, "\033[2A\033[J")); /* the picture of two lines is erased */
     screen_free(screen);
 }
