@@ -77,6 +77,7 @@ struct pending {
     struct handle *handle;
     uint8_t *data;
     uint32_t length;
+    uint64_t error; /* it completes with; 0: with what comes of it */
     void (*done)(void *opaque, uint64_t error);
     void *opaque;
 };
@@ -286,6 +287,7 @@ FN(GetErrorText)(uint64_t error, const char *locale)
     } known[] = {
         {FAKE_OK, "The operation was successful"},
         {FAKE_E_FAIL, "Unknown error"},
+        {FAKE_E_OUT_OF_MEMORY, "Memory allocation failed"},
         {FAKE_E_INVALID_ARG, "One of the parameters was invalid"},
         {FAKE_E_NOT_SUPPORTED, "The operation is not supported"},
         {FAKE_E_HOST_USER_PERMISSIONS, "Insufficient permissions in the host operating system"},
@@ -297,7 +299,9 @@ FN(GetErrorText)(uint64_t error, const char *locale)
     };
     const char *text = "Error without a text";
 
-    check_call("GetErrorText");
+    /* After an InitEx that failed it is the only call that makes sense. */
+    if (fake_is_in_callback)
+        fake_die("GetErrorText is called from a callback");
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].error == (error & 0xffff))
             text = known[i].text;
@@ -308,7 +312,6 @@ FN(GetErrorText)(uint64_t error, const char *locale)
 EXPORT void
 FN(FreeErrorText)(char *text)
 {
-    check_call("FreeErrorText");
     if (text)
         atomic_fetch_sub(&texts, 1);
     free(text);
@@ -628,7 +631,7 @@ on_done(void *opaque, uint64_t error)
         ;
     *at = pending->next;
     pthread_mutex_unlock(&handle->lock);
-    pending->done(pending->opaque, error);
+    pending->done(pending->opaque, pending->error ? pending->error : error);
     free(pending);
 }
 
@@ -664,8 +667,7 @@ begin_read(struct handle *handle, uint64_t sector, uint64_t count, uint8_t *data
     memset(data, POISON, pending->length);
     if (fake_fault("fail-read", 1, &at) && at == number) {
         fake_warn("NfcAio: the host cannot allocate the memory for a request");
-        fake_remote_read(handle->remote, data, 0, 0, on_done, pending);
-        return FAKE_ASYNC;
+        pending->error = FAKE_E_OUT_OF_MEMORY;
     }
     fake_remote_read(handle->remote, data, sector * FAKE_SECTOR, pending->length, on_done, pending);
     return FAKE_ASYNC;

@@ -1,0 +1,850 @@
+/* source/vddk.c with the real v2c-vddk, the fake library and the lab's disk server. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/util.h"
+#include "centre.h"
+#include "source/source.h"
+
+#define DEPTH     16
+#define LONG_NAME 600 /* bytes, more than the wire has room for */
+
+struct fixture {
+    struct centre centre;
+    struct disk_pool *pool;
+    struct disk_source *source;
+    struct err *err;
+};
+
+static void
+start(struct fixture *f, uint64_t capacity, const char *misbehave)
+{
+    if (misbehave)
+        setenv("V2C_FAKEVDDK", misbehave, 1);
+    centre_start(&f->centre, capacity);
+}
+
+static int
+open_source(struct fixture *f)
+{
+    struct source_vddk_options options = centre_options(&f->centre, f->pool);
+
+    return source_vddk_open(&options, &f->source, &f->err);
+}
+
+static void
+open_well(struct fixture *f)
+{
+    if (open_source(f) < 0)
+        fail_msg("%s", err_message(f->err));
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+
+    unsetenv("V2C_FAKEVDDK");
+    f->pool = disk_pool_new(DEPTH + 2, NULL);
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    disk_source_closep(&f->source);
+    if (f->centre.https)
+        centre_stop(&f->centre);
+    disk_pool_free(f->pool);
+    err_free(f->err);
+    free(f);
+    return 0;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------- */
+
+struct copy {
+    struct fixture *f;
+    uint64_t next, end;
+    uint32_t step;
+    unsigned in_flight, good, bad, disorder;
+    uint64_t last_offset;
+    struct disk_request requests[DEPTH];
+    struct err *error; /* of the first bad one */
+};
+
+static void
+copy_done(struct disk_request *request, struct err *error)
+{
+    struct copy *copy = request->opaque;
+
+    copy->in_flight--;
+    if (error) {
+        copy->bad++;
+        if (!copy->error)
+            copy->error = take(error);
+        err_free(error);
+    } else {
+        copy->good++;
+        centre_check(request->slot->data, request->offset, request->length);
+        copy->disorder += request->offset < copy->last_offset;
+        copy->last_offset = request->offset;
+    }
+    disk_pool_put(copy->f->pool, request->slot);
+    request->slot = NULL;
+}
+
+/* Keeps as many reads in flight as there are requests; 0 when one was refused. */
+static bool
+copy_fill(struct copy *copy)
+{
+    struct disk_source *source = copy->f->source;
+
+    for (unsigned i = 0; i < DEPTH && copy->next < copy->end; i++) {
+        struct disk_request *request = &copy->requests[i];
+
+        if (request->slot)
+            continue;
+        *request = (struct disk_request){
+            .offset = copy->next,
+            .length = (uint32_t)MIN(copy->step, copy->end - copy->next),
+            .slot = disk_pool_get(copy->f->pool),
+            .done = copy_done,
+            .opaque = copy,
+        };
+        if (source->ops->read(source, request, &copy->f->err) < 0) {
+            disk_pool_put(copy->f->pool, request->slot);
+            request->slot = NULL;
+            return false;
+        }
+        copy->in_flight++;
+        copy->next += request->length;
+    }
+    assert_int_equal(source->ops->submit(source, NULL), 0);
+    return true;
+}
+
+static void
+copy_wait(struct copy *copy, int timeout_ms)
+{
+    struct pollfd p = {.fd = copy->f->source->poll_fd, .events = POLLIN};
+    unsigned count;
+
+    assert_int_equal(poll(&p, 1, timeout_ms), 1);
+    assert_int_equal(copy->f->source->ops->reap(copy->f->source, &count, NULL), 0);
+}
+
+static struct copy
+copy_range(struct fixture *f, uint64_t offset, uint64_t end, uint32_t step)
+{
+    struct copy copy = {.f = f, .next = offset, .end = end, .step = step};
+
+    while (copy_fill(&copy) && copy.in_flight)
+        copy_wait(&copy, 20000);
+    return copy;
+}
+
+static void
+copy_all(struct fixture *f, unsigned requests)
+{
+    struct copy copy = copy_range(f, 0, f->source->size, DISK_MAX_REQUEST);
+
+    if (copy.error)
+        fail_msg("%s", err_message(copy.error));
+    assert_int_equal(copy.good, requests);
+    assert_int_equal(f->pool->free_count, f->pool->slot_count);
+}
+
+static void
+every_byte_arrives_with_sixteen_reads_in_flight_in_random_order(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy;
+
+    start(f, 64 * MIB + 20480, "latency-ms=2");
+    open_well(f);
+    assert_int_equal(f->source->size, 64 * MIB + 20480);
+    assert_int_equal(f->source->max_in_flight, DEPTH);
+    assert_string_equal(source_vddk_transport(f->source), "nbdssl");
+    copy = copy_range(f, 0, f->source->size, DISK_MAX_REQUEST);
+    assert_int_equal(copy.good, 65);
+    assert_int_equal(copy.bad, 0);
+    assert_true(copy.disorder > 0);
+}
+
+static void
+a_capacity_that_is_not_whole_pages_is_read_to_its_last_sector(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, 5 * MIB + 512, NULL);
+    open_well(f);
+    copy_all(f, 6);
+}
+
+static void
+a_disk_of_one_sector_is_read(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, 512, NULL);
+    open_well(f);
+    copy_all(f, 1);
+}
+
+static void
+reads_that_are_not_aligned_are_exact(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t steps[] = {512, 3584, 4096 + 512, DISK_MAX_REQUEST - 512};
+
+    start(f, 6 * MIB, NULL);
+    open_well(f);
+    for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct copy copy =
+            copy_range(f, 512, MIN(512 + 40ULL * steps[i], f->source->size), steps[i]);
+
+        assert_int_equal(copy.bad, 0);
+        assert_true(copy.good > 0);
+    }
+}
+
+static void
+an_old_library_without_ReadAsync_is_read_too(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, 9 * MIB + 512, "no-async");
+    open_well(f);
+    copy_all(f, 10);
+}
+
+static void
+an_old_library_that_does_not_allocate_parameters_is_read_too(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, 2 * MIB, "no-allocate,no-extents,no-async");
+    open_well(f);
+    copy_all(f, 2);
+}
+
+static void
+the_disk_of_a_vm_that_is_off_is_read_without_a_snapshot(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, 2 * MIB, NULL);
+    f->centre.is_on = false;
+    options = centre_options(&f->centre, f->pool);
+    options.snapshot_moref = NULL;
+    options.disk_path = "[ds1] web01/web01-000001.vmdk";
+    assert_int_equal(source_vddk_open(&options, &f->source, NULL), 0);
+    copy_all(f, 2);
+}
+
+static void
+a_transport_that_attaches_disks_prepares_the_vm_and_releases_it(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    /* The fake library aborts at Exit when EndAccess was missed, or came too early. */
+    start(f, 2 * MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.transports = "hotadd:nbdssl";
+    assert_int_equal(source_vddk_open(&options, &f->source, NULL), 0);
+    copy_all(f, 2);
+}
+
+/* ---- extents ----------------------------------------------------------------------------------- */
+
+static void
+check_extents(struct fixture *f, uint64_t offset, uint64_t length, uint64_t least, uint64_t most)
+{
+    struct extents extents = {0};
+    uint64_t last = offset;
+
+    assert_int_equal(f->source->ops->extents(f->source, offset, length, &extents, NULL), 0);
+    for (size_t i = 0; i < extents.count; i++) {
+        assert_true(extents.items[i].offset >= last);
+        for (uint64_t at = round_down(last, MIB); at < extents.items[i].offset; at += MIB)
+            if (at >= last)
+                assert_false(centre_is_data(at));
+        last = extents.items[i].offset + extents.items[i].length;
+    }
+    assert_true(last <= offset + length);
+    assert_in_range(extents_total(&extents), least, most);
+    vec_done(&extents);
+}
+
+static void
+allocated_blocks_leave_holes_out_and_never_data(void **state)
+{
+    struct fixture *f = *state;
+
+    /* More than one answer's worth of extents, and a tail that no whole chunk covers. */
+    start(f, 5 * GIB + 512 * KIB + 512, NULL);
+    open_well(f);
+    check_extents(f, 0, f->source->size, 2 * GIB, 4 * GIB);
+    check_extents(f, 512, 2 * MIB, MIB, 2 * MIB);
+    check_extents(f, MIB + 512, 4096, 0, 0);
+    check_extents(f, 5 * GIB, 512 * KIB + 512, 512 * KIB + 512, 512 * KIB + 512);
+}
+
+static void
+reads_in_flight_survive_a_query_of_allocated_blocks(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy = {.f = f, .end = 32 * MIB, .step = DISK_MAX_REQUEST};
+
+    start(f, 32 * MIB, NULL);
+    open_well(f);
+    assert_true(copy_fill(&copy));
+    /* Answers of reads that come meanwhile make poll_fd readable, though the socket is empty. */
+    check_extents(f, 0, 32 * MIB, 1, 32 * MIB);
+    while (copy_fill(&copy) && copy.in_flight)
+        copy_wait(&copy, 20000);
+    assert_int_equal(copy.good, 32);
+}
+
+static void
+whole_range_counts_as_allocated(struct fixture *f, const char *misbehave)
+{
+    start(f, 12 * MIB + 512, misbehave);
+    open_well(f);
+    check_extents(f, 0, 12 * MIB + 512, 12 * MIB + 512, 12 * MIB + 512);
+    copy_all(f, 13);
+}
+
+static void
+without_QueryAllocatedBlocks_everything_counts_as_allocated(void **state)
+{
+    whole_range_counts_as_allocated(*state, "no-extents");
+}
+
+static void
+a_QueryAllocatedBlocks_that_fails_is_a_quiet_fall_back(void **state)
+{
+    whole_range_counts_as_allocated(*state, "fail-extents");
+}
+
+static void
+a_QueryAllocatedBlocks_that_lies_is_not_believed(void **state)
+{
+    whole_range_counts_as_allocated(*state, "lie-extents");
+}
+
+/* ---- what goes wrong at the open --------------------------------------------------------------- */
+
+static void
+expect_failure(struct fixture *f, const struct source_vddk_options *options, enum err_code code,
+               const char *message, const char *hint)
+{
+    struct disk_source *untouched = (struct disk_source *)f;
+
+    f->source = untouched;
+    assert_int_equal(source_vddk_open(options, &f->source, &f->err), -1);
+    assert_ptr_equal(f->source, untouched);
+    f->source = NULL;
+    if (err_code(f->err) != code || !strstr(err_message(f->err), message) ||
+        (hint && (!err_hint_text(f->err) || !strstr(err_hint_text(f->err), hint))))
+        fail_msg("%s: %s\n%s", err_code_name(err_code(f->err)), err_message(f->err),
+                 err_hint_text(f->err) ? err_hint_text(f->err) : "no hint");
+    /* A password never gets into a message. */
+    assert_null(strstr(err_message(f->err), CENTRE_PASSWORD));
+}
+
+static void
+a_missing_library_says_where_it_was_looked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.libdir = "/nonexistent/vddk";
+    expect_failure(f, &options, E_VDDK_LIBRARY,
+                   "no libvixDiskLib.so.9, .8, .7 or .6 in /nonexistent/vddk/lib64",
+                   "migration.vddk_path");
+}
+
+static void
+a_file_that_is_no_library_says_what_the_linker_says(void **state)
+{
+    struct fixture *f = *state;
+    char dir[] = "./test_vddk.XXXXXX";
+    CLEANUP(free_charp) char *lib64 = NULL;
+    CLEANUP(free_charp) char *library = NULL;
+    struct source_vddk_options options;
+
+    assert_non_null(mkdtemp(dir));
+    lib64 = xasprintf("%s/lib64", dir);
+    library = xasprintf("%s/libvixDiskLib.so.8", lib64);
+    assert_int_equal(mkdir(lib64, 0700), 0);
+    assert_int_equal(file_replace(library, "#!/bin/sh\n", 10, 0700, NULL), 0);
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.libdir = dir;
+    expect_failure(f, &options, E_VDDK_LIBRARY, "file too short", "unpack");
+    unlink(library);
+    rmdir(lib64);
+    rmdir(dir);
+}
+
+static void
+a_library_that_lacks_a_function_names_it(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, "no-info");
+    options = centre_options(&f->centre, f->pool);
+    expect_failure(f, &options, E_VDDK_LIBRARY, "VixDiskLib_GetInfo", "6.5 or later");
+}
+
+static void
+a_library_that_does_not_start_gives_its_error(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, "fail-init=3");
+    options = centre_options(&f->centre, f->pool);
+    expect_failure(f, &options, E_VDDK_LIBRARY, "(error 3)", NULL);
+}
+
+static void
+a_port_where_nobody_listens_names_it(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.port = 1;
+    expect_failure(f, &options, E_VDDK_CONNECT, "127.0.0.1:1", "902");
+    assert_int_equal(err_class(f->err), ERR_CLASS_RETRY);
+}
+
+static void
+a_server_that_cannot_be_resolved_names_it(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.server = "vcenter.invalid";
+    expect_failure(f, &options, E_VDDK_CONNECT, "vcenter.invalid", "resolve");
+}
+
+static void
+a_wrong_password_is_a_refused_login(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.password = "guess";
+    expect_failure(f, &options, E_VDDK_LOGIN, CENTRE_USER, "vcenter.password");
+}
+
+static void
+a_wrong_thumbprint_shows_the_right_one(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.thumbprint = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33";
+    expect_failure(f, &options, E_VDDK_OPEN, f->centre.lab.certificate.sha1, "vcenter.thumbprint");
+}
+
+static void
+a_missing_snapshot_says_what_to_check(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.snapshot_moref = "snapshot-99";
+    expect_failure(f, &options, E_VDDK_OPEN, "snapshot snapshot-99", "snapshot still exists");
+}
+
+static void
+a_wrong_path_says_what_to_check(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.disk_path = "[ds1] web01/web01-000001.vmdk"; /* the running VM's */
+    expect_failure(f, &options, E_VDDK_OPEN, "web01-000001.vmdk", "the running VM's");
+}
+
+static void
+a_running_vm_without_a_snapshot_says_what_to_check(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.snapshot_moref = NULL;
+    expect_failure(f, &options, E_VDDK_OPEN, "snapshot none", "running VM is read through");
+}
+
+static void
+another_size_than_expected_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.expected_size = 2 * MIB;
+    expect_failure(f, &options, E_SOURCE_SIZE, "1048576 bytes, 2097152 were expected", "resized");
+}
+
+static void
+a_missing_program_says_how_to_get_it(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.program = "/nonexistent/v2c-vddk";
+    expect_failure(f, &options, E_SPAWN, "/nonexistent/v2c-vddk", NULL);
+}
+
+static void
+a_text_that_does_not_fit_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+    char name[LONG_NAME + 1];
+
+    memset(name, 'x', LONG_NAME);
+    name[LONG_NAME] = '\0';
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.user = name;
+    expect_failure(f, &options, E_LIMIT, "the user name", NULL);
+}
+
+static void
+a_library_folder_that_the_linker_cannot_name_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+
+    start(f, MIB, NULL);
+    options = centre_options(&f->centre, f->pool);
+    options.libdir = "/opt/a:b";
+    expect_failure(f, &options, E_VDDK_LIBRARY, "/opt/a:b", "move it");
+}
+
+/* ---- what goes wrong later --------------------------------------------------------------------- */
+
+static void
+expect_no_process(int pid)
+{
+    assert_int_equal(kill(pid, 0), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+/* Every read in flight fails with @code, and further ones are refused with it. */
+static void
+expect_death(struct fixture *f, struct copy *copy, enum err_code code, const char *message)
+{
+    unsigned before = copy->good + copy->bad, in_flight = copy->in_flight;
+
+    while (copy->in_flight)
+        copy_wait(copy, 20000);
+    assert_int_equal(copy->good + copy->bad, before + in_flight);
+    assert_true(copy->bad > 0);
+    if (err_code(copy->error) != code || !strstr(err_message(copy->error), message))
+        fail_msg("%s", err_message(copy->error));
+    err_freep(&copy->error);
+    copy->error = NULL;
+    assert_false(copy_fill(copy));
+    assert_int_equal(err_code(f->err), code);
+    assert_int_equal(f->pool->free_count, f->pool->slot_count);
+    expect_no_process(source_vddk_pid(f->source));
+}
+
+static void
+die_at_a_read(struct fixture *f, const char *how, const char *message)
+{
+    struct copy copy = {.f = f, .end = 64 * MIB, .step = DISK_MAX_REQUEST};
+
+    start(f, 64 * MIB, how);
+    open_well(f);
+    while (!copy.bad && copy_fill(&copy))
+        copy_wait(&copy, 20000);
+    err_freep(&f->err);
+    f->err = NULL;
+    expect_death(f, &copy, E_VDDK_CRASH, message);
+}
+
+static void
+a_segmentation_fault_fails_all_reads_in_flight_and_is_named(void **state)
+{
+    die_at_a_read(*state, "segv-read=20", "killed by SIGSEGV");
+}
+
+static void
+an_abort_fails_all_reads_in_flight_and_is_named(void **state)
+{
+    die_at_a_read(*state, "abort-read=20", "killed by SIGABRT");
+}
+
+static void
+kill_9_in_the_middle_fails_all_reads_in_flight(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy = {.f = f, .end = 64 * MIB, .step = DISK_MAX_REQUEST};
+
+    start(f, 64 * MIB, "latency-ms=30000");
+    open_well(f);
+    assert_true(copy_fill(&copy));
+    assert_int_equal(copy.in_flight, DEPTH);
+    assert_int_equal(kill(source_vddk_pid(f->source), SIGKILL), 0);
+    expect_death(f, &copy, E_VDDK_CRASH, "killed by SIGKILL");
+}
+
+static void
+a_crash_while_extents_are_asked_for_is_an_error_not_a_guess(void **state)
+{
+    struct fixture *f = *state;
+    struct extents extents = {0};
+
+    start(f, 64 * MIB, NULL);
+    open_well(f);
+    assert_int_equal(kill(source_vddk_pid(f->source), SIGKILL), 0);
+    assert_int_equal(f->source->ops->extents(f->source, 0, 64 * MIB, &extents, &f->err), -1);
+    assert_int_equal(err_code(f->err), E_VDDK_CRASH);
+    vec_done(&extents);
+}
+
+static void
+a_process_that_hangs_at_the_start_is_killed_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+    int64_t before = clock_monotonic_ms();
+
+    start(f, MIB, "hang-open");
+    options = centre_options(&f->centre, f->pool);
+    options.start_timeout_ms = 500;
+    expect_failure(f, &options, E_TIMEOUT, "connect and open", NULL);
+    assert_in_range(clock_monotonic_ms() - before, 500, 10000);
+}
+
+static void
+a_read_that_hangs_is_killed_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct source_vddk_options options;
+    struct copy copy = {.f = f, .end = 64 * MIB, .step = DISK_MAX_REQUEST};
+
+    start(f, 64 * MIB, "hang-read=5");
+    options = centre_options(&f->centre, f->pool);
+    options.read_timeout_ms = 500;
+    assert_int_equal(source_vddk_open(&options, &f->source, NULL), 0);
+    while (!copy.bad && copy_fill(&copy))
+        copy_wait(&copy, 20000);
+    expect_death(f, &copy, E_TIMEOUT, "a read");
+}
+
+static void
+a_read_that_fails_says_why_and_leaves_the_others_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy;
+
+    start(f, 32 * MIB, "fail-read=7");
+    open_well(f);
+    copy = copy_range(f, 0, 32 * MIB, DISK_MAX_REQUEST);
+    assert_int_equal(copy.bad, 1);
+    assert_int_equal(copy.good, 31);
+    assert_int_equal(err_code(copy.error), E_SOURCE_READ);
+    assert_non_null(strstr(err_message(copy.error), "read at "));
+    assert_non_null(strstr(err_message(copy.error), "cannot allocate"));
+    assert_non_null(strstr(err_hint_text(copy.error), "fewer disks"));
+    err_free(copy.error);
+    copy_all(f, 32);
+}
+
+static void
+a_failed_read_without_ReadAsync_leaves_the_others_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy;
+
+    start(f, 8 * MIB, "no-async,fail-read=3");
+    open_well(f);
+    copy = copy_range(f, 0, 8 * MIB, DISK_MAX_REQUEST);
+    assert_int_equal(copy.bad, 1);
+    assert_int_equal(copy.good, 7);
+    err_free(copy.error);
+}
+
+static void
+a_lost_connection_to_the_host_fails_reads_and_is_closed_well(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy;
+
+    start(f, 32 * MIB, NULL);
+    open_well(f);
+    copy_all(f, 32);
+    atomic_store(&f->centre.drops, 1);
+    copy = copy_range(f, 0, 32 * MIB, DISK_MAX_REQUEST);
+    assert_true(copy.bad > 0);
+    assert_int_equal(err_code(copy.error), E_SOURCE_READ);
+    assert_int_equal(err_class(copy.error), ERR_CLASS_RETRY);
+    err_free(copy.error);
+}
+
+static void
+close_waits_for_reads_in_flight_and_ends_the_process(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy = {.f = f, .end = 64 * MIB, .step = DISK_MAX_REQUEST};
+    int pid;
+
+    start(f, 64 * MIB, "latency-ms=20");
+    open_well(f);
+    pid = source_vddk_pid(f->source);
+    assert_true(copy_fill(&copy));
+    disk_source_closep(&f->source);
+    assert_int_equal(copy.good, DEPTH);
+    assert_int_equal(copy.in_flight, 0);
+    expect_no_process(pid);
+}
+
+static void
+the_password_is_in_nobodys_sight(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const files[] = {"cmdline", "environ"};
+
+    start(f, MIB, NULL);
+    open_well(f);
+    for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+        CLEANUP(free_charp)
+        char *path = xasprintf("/proc/%d/%s", source_vddk_pid(f->source), files[i]);
+        char text[65536];
+        ssize_t n;
+        int fd = open(path, O_RDONLY);
+
+        assert_true(fd >= 0);
+        n = read(fd, text, sizeof(text));
+        assert_true(n > 0);
+        assert_null(memmem(text, (size_t)n, CENTRE_PASSWORD, strlen(CENTRE_PASSWORD)));
+        close(fd);
+    }
+}
+
+static void
+a_slot_that_is_busy_and_a_range_outside_the_disk_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy = {.f = f, .end = MIB, .step = DISK_MAX_REQUEST};
+    struct disk_request bad;
+
+    start(f, 2 * MIB, "latency-ms=50");
+    open_well(f);
+    assert_true(copy_fill(&copy));
+    bad = copy.requests[0];
+    assert_int_equal(f->source->ops->read(f->source, &bad, &f->err), -1);
+    assert_int_equal(err_code(f->err), E_BUG);
+    err_freep(&f->err);
+    f->err = NULL;
+    bad.slot = disk_pool_get(f->pool);
+    bad.offset = 2 * MIB - 512;
+    bad.length = 1024;
+    assert_int_equal(f->source->ops->read(f->source, &bad, &f->err), -1);
+    assert_int_equal(err_code(f->err), E_BUG);
+    disk_pool_put(f->pool, bad.slot);
+    while (copy.in_flight)
+        copy_wait(&copy, 20000);
+    assert_int_equal(copy.good, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_byte_arrives_with_sixteen_reads_in_flight_in_random_order),
+        TEST(a_capacity_that_is_not_whole_pages_is_read_to_its_last_sector),
+        TEST(a_disk_of_one_sector_is_read),
+        TEST(reads_that_are_not_aligned_are_exact),
+        TEST(an_old_library_without_ReadAsync_is_read_too),
+        TEST(an_old_library_that_does_not_allocate_parameters_is_read_too),
+        TEST(the_disk_of_a_vm_that_is_off_is_read_without_a_snapshot),
+        TEST(a_transport_that_attaches_disks_prepares_the_vm_and_releases_it),
+        TEST(allocated_blocks_leave_holes_out_and_never_data),
+        TEST(reads_in_flight_survive_a_query_of_allocated_blocks),
+        TEST(without_QueryAllocatedBlocks_everything_counts_as_allocated),
+        TEST(a_QueryAllocatedBlocks_that_fails_is_a_quiet_fall_back),
+        TEST(a_QueryAllocatedBlocks_that_lies_is_not_believed),
+        TEST(a_missing_library_says_where_it_was_looked_for),
+        TEST(a_file_that_is_no_library_says_what_the_linker_says),
+        TEST(a_library_that_lacks_a_function_names_it),
+        TEST(a_library_that_does_not_start_gives_its_error),
+        TEST(a_port_where_nobody_listens_names_it),
+        TEST(a_server_that_cannot_be_resolved_names_it),
+        TEST(a_wrong_password_is_a_refused_login),
+        TEST(a_wrong_thumbprint_shows_the_right_one),
+        TEST(a_missing_snapshot_says_what_to_check),
+        TEST(a_wrong_path_says_what_to_check),
+        TEST(a_running_vm_without_a_snapshot_says_what_to_check),
+        TEST(another_size_than_expected_is_refused),
+        TEST(a_missing_program_says_how_to_get_it),
+        TEST(a_text_that_does_not_fit_is_refused),
+        TEST(a_library_folder_that_the_linker_cannot_name_is_refused),
+        TEST(a_segmentation_fault_fails_all_reads_in_flight_and_is_named),
+        TEST(an_abort_fails_all_reads_in_flight_and_is_named),
+        TEST(kill_9_in_the_middle_fails_all_reads_in_flight),
+        TEST(a_crash_while_extents_are_asked_for_is_an_error_not_a_guess),
+        TEST(a_process_that_hangs_at_the_start_is_killed_in_time),
+        TEST(a_read_that_hangs_is_killed_in_time),
+        TEST(a_read_that_fails_says_why_and_leaves_the_others_alone),
+        TEST(a_failed_read_without_ReadAsync_leaves_the_others_alone),
+        TEST(a_lost_connection_to_the_host_fails_reads_and_is_closed_well),
+        TEST(close_waits_for_reads_in_flight_and_ends_the_process),
+        TEST(the_password_is_in_nobodys_sight),
+        TEST(a_slot_that_is_busy_and_a_range_outside_the_disk_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
