@@ -427,6 +427,8 @@ accept_packet(const void *packet, size_t length)
 
     if (length < sizeof(*header))
         return nonsense("a packet without a header");
+    if (length > sizeof(struct vddk_wire_open))
+        return nonsense("a packet larger than any");
     if (header->version != VDDK_WIRE_VERSION)
         return nonsense("another version of the format");
     switch (header->type) {
@@ -473,7 +475,7 @@ receive_packets(void)
             state = errno == EAGAIN ? SOCKET_IDLE : SOCKET_GONE;
         else if (n == 0 && has_hung_up())
             state = SOCKET_GONE;
-        else if ((size_t)n > sizeof(packet) || !accept_packet(packet, (size_t)n))
+        else if (!accept_packet(packet, (size_t)n))
             state = SOCKET_NONSENSE;
         else
             continue;
