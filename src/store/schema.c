@@ -1,0 +1,189 @@
+#include <inttypes.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "store/sqlite.h"
+
+/* "V2C1": tells our file from any other SQLite database. */
+#define APPLICATION_ID 0x56324331
+
+/* What brings a database from version N to N + 1.  A step that was once released never changes: what
+ * comes later is a new step.  Portable SQL; nothing that SQLite 3.34 does not know. */
+static const char *const steps[] = {
+    "CREATE TABLE migration ("
+    " id INTEGER PRIMARY KEY,"
+    " migration_id TEXT NOT NULL,"
+    " vm_name TEXT NOT NULL,"
+    " vm_moref TEXT NOT NULL,"
+    " instance_uuid TEXT,"
+    " vcenter TEXT NOT NULL,"
+    " directory TEXT NOT NULL UNIQUE,"
+    " stage TEXT NOT NULL,"
+    " active_snapshot TEXT,"
+    " snapshot_intent TEXT,"
+    " is_cbt_enabled_by_us INTEGER NOT NULL,"
+    " change_version TEXT,"
+    " powered_off_at INTEGER NOT NULL,"
+    " imported_at INTEGER NOT NULL,"
+    " started_at INTEGER NOT NULL,"
+    " delta_rounds INTEGER NOT NULL,"
+    " is_shutdown_action_required INTEGER NOT NULL,"
+    " shutdown_reason TEXT,"
+    " shutdown_tools_status TEXT,"
+    " cloudstack_vm_id TEXT,"
+    " is_cloudstack_configured INTEGER NOT NULL,"
+    " is_cloudstack_started INTEGER NOT NULL,"
+    " is_virt_v2v_done INTEGER NOT NULL,"
+    " last_error TEXT,"
+    " last_error_code TEXT,"
+    " created_at INTEGER NOT NULL,"
+    " updated_at INTEGER NOT NULL,"
+    " UNIQUE (vcenter, vm_moref));"
+
+    "CREATE TABLE disk ("
+    " id INTEGER PRIMARY KEY,"
+    " migration INTEGER NOT NULL REFERENCES migration (id) ON DELETE CASCADE,"
+    " key TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " device_key INTEGER NOT NULL,"
+    " unit INTEGER NOT NULL,"
+    " address TEXT NOT NULL,"
+    " backing_uuid TEXT,"
+    " capacity INTEGER NOT NULL,"
+    " is_boot INTEGER NOT NULL,"
+    " storage_id TEXT,"
+    " disk_offering_id TEXT,"
+    " target_path TEXT,"
+    " source_path TEXT,"
+    " base_snapshot TEXT,"
+    " pending_change_id TEXT,"
+    " change_id TEXT,"
+    " is_base_copied INTEGER NOT NULL,"
+    " is_finished INTEGER NOT NULL,"
+    " delta_rounds INTEGER NOT NULL,"
+    " base_bytes INTEGER NOT NULL,"
+    " base_ms INTEGER NOT NULL,"
+    " volume_id TEXT,"
+    " attached_to_vm_id TEXT,"
+    " UNIQUE (migration, key));"
+
+    "CREATE TABLE bitmap ("
+    " disk INTEGER PRIMARY KEY REFERENCES disk (id) ON DELETE CASCADE,"
+    " bits BLOB NOT NULL);"
+
+    "CREATE TABLE progress ("
+    " disk INTEGER PRIMARY KEY REFERENCES disk (id) ON DELETE CASCADE,"
+    " stage TEXT NOT NULL,"
+    " planned_bytes INTEGER NOT NULL,"
+    " read_bytes INTEGER NOT NULL,"
+    " written_bytes INTEGER NOT NULL,"
+    " zero_bytes INTEGER NOT NULL,"
+    " rate_bytes_per_s INTEGER NOT NULL,"
+    " eta_s INTEGER NOT NULL,"
+    " percent REAL NOT NULL,"
+    " at INTEGER NOT NULL);"
+
+    "CREATE TABLE finalize ("
+    " migration INTEGER PRIMARY KEY REFERENCES migration (id) ON DELETE CASCADE,"
+    " what INTEGER NOT NULL,"
+    " requested_at INTEGER NOT NULL);"
+
+    "CREATE TABLE intent ("
+    " migration INTEGER NOT NULL REFERENCES migration (id) ON DELETE CASCADE,"
+    " step TEXT NOT NULL,"
+    " job_id TEXT,"
+    " result TEXT,"
+    " begun_at INTEGER NOT NULL,"
+    " ended_at INTEGER NOT NULL,"
+    " PRIMARY KEY (migration, step));"
+
+    "CREATE TABLE event ("
+    " id INTEGER PRIMARY KEY,"
+    " migration INTEGER NOT NULL REFERENCES migration (id) ON DELETE CASCADE,"
+    " at INTEGER NOT NULL,"
+    " kind TEXT NOT NULL,"
+    " text TEXT NOT NULL);"
+    "CREATE INDEX event_by_migration ON event (migration, id);",
+};
+
+static int
+read_number(struct store *store, const char *sql, int64_t *ret, struct err **err)
+{
+    CLEANUP(store_finalizep) sqlite3_stmt *stmt = store_prepare(store, sql, err);
+    int rc;
+
+    if (!stmt)
+        return -1;
+    rc = store_step(store, stmt, err);
+    if (rc < 0)
+        return -1;
+    *ret = rc ? sqlite3_column_int64(stmt, 0) : 0;
+    return 0;
+}
+
+static int
+check_origin(struct store *store, int64_t *ret_version, struct err **err)
+{
+    int64_t application, version, tables;
+
+    if (read_number(store, "PRAGMA application_id", &application, err) < 0 ||
+        read_number(store, "PRAGMA user_version", &version, err) < 0 ||
+        read_number(store, "SELECT count(*) FROM sqlite_master", &tables, err) < 0)
+        return -1;
+    if (application != APPLICATION_ID && (application != 0 || tables != 0)) {
+        err_set(err, E_STORE_FOREIGN, "%s is a database of another program", store->path);
+        return err_hint(err, "move it away, or choose another control_dir");
+    }
+    if (version > (int64_t)ARRAY_SIZE(steps)) {
+        err_set(err, E_STORE_FOREIGN,
+                "%s was written by a newer version of v2c-engine (schema %" PRId64
+                ", this one knows %zu)",
+                store->path, version, ARRAY_SIZE(steps));
+        return err_hint(err, "use that version or a newer one");
+    }
+    *ret_version = version;
+    return 0;
+}
+
+static int
+upgrade_in_transaction(struct store *store, struct err **err)
+{
+    CLEANUP(free_charp) char *mark = NULL;
+    int64_t version = 0;
+
+    /* Another process may have done it while we waited for the lock. */
+    if (check_origin(store, &version, err) < 0)
+        return -1;
+    for (size_t i = (size_t)version; i < ARRAY_SIZE(steps); i++)
+        if (store_exec(store, steps[i], err) < 0)
+            return -1;
+    mark = xasprintf("PRAGMA application_id = %d; PRAGMA user_version = %zu", APPLICATION_ID,
+                     ARRAY_SIZE(steps));
+    return store_exec(store, mark, err);
+}
+
+int
+store_check_origin(struct store *store, struct err **err)
+{
+    int64_t version;
+
+    return check_origin(store, &version, err);
+}
+
+int
+store_upgrade(struct store *store, struct err **err)
+{
+    int64_t version = 0;
+
+    if (check_origin(store, &version, err) < 0)
+        return -1;
+    if (version == (int64_t)ARRAY_SIZE(steps))
+        return 0;
+    if (store_begin(store, err) < 0)
+        return -1;
+    if (upgrade_in_transaction(store, err) < 0) {
+        store_rollback(store);
+        return -1;
+    }
+    return store_commit(store, err);
+}
