@@ -121,6 +121,20 @@ fixture_free(struct fixture *f)
     free(f);
 }
 
+bool
+has_qemu_img(void)
+{
+    const char *argv[] = {"qemu-img", "--version", NULL};
+    CLEANUP(free_charp) char *output = NULL;
+    int status = -1;
+
+    if (child_run(&(struct child_spec){.argv = argv}, 30000, 65536, &output, &status, NULL) == 0 &&
+        status == 0)
+        return true;
+    puts("skipped: qemu-img is not installed");
+    return false;
+}
+
 /* ---- calls ------------------------------------------------------------------------------------ */
 
 static json_t *

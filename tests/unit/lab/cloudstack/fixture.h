@@ -52,6 +52,9 @@ extern char next_fault_where[128];
 struct fixture *fixture_new(const char *config);
 void fixture_free(struct fixture *f);
 
+/* Whether qemu-img can be run; says so when not. */
+bool has_qemu_img(void);
+
 /* One command with names and values up to NULL; NULL and f->err on failure. */
 json_t *call(struct fixture *f, const char *command, ...);
 /* The same for an asynchronous command: its job's result. */

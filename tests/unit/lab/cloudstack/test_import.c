@@ -490,5 +490,7 @@ main(void)
         T(test_project_owns_what_was_imported_for_it),
     };
 
+    if (!has_qemu_img())
+        return 77;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -532,5 +532,7 @@ main(void)
         T(test_wrong_configuration_is_refused),
     };
 
+    if (!has_qemu_img())
+        return 77;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
