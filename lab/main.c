@@ -108,10 +108,11 @@ write_description(struct lab *lab, const struct lab_control *control, struct err
     for (size_t i = 0; i < lab->vms.count; i++)
         json_array_append_new(vms, lab_vm_describe(lab, lab->vms.items[i]));
     pthread_mutex_unlock(&lab->mutex);
-    root = json_pack("{s:{s:s, s:s, s:i, s:s, s:s, s:s, s:s}, s:s, s:s, s:s, s:i, s:o}", "vcenter",
-                     "host", "127.0.0.1", "address", address, "port", (int)lab_vsphere_port(lab),
-                     "user", lab->user, "password", lab->password, "sha1", lab->certificate.sha1,
-                     "sha256", lab->certificate.sha256, "vddk_path", vddk, "control", url, "dir",
+    root = json_pack("{s:{s:s, s:s, s:i, s:s, s:s, s:s, s:s}, s:o, s:s, s:s, s:s, s:i, s:o}",
+                     "vcenter", "host", "127.0.0.1", "address", address, "port",
+                     (int)lab_vsphere_port(lab), "user", lab->user, "password", lab->password,
+                     "sha1", lab->certificate.sha1, "sha256", lab->certificate.sha256, "cloudstack",
+                     lab_cloudstack_describe(lab), "vddk_path", vddk, "control", url, "dir",
                      lab->dir, "pid", (int)getpid(), "vms", vms);
     text = json_dumps(root, JSON_INDENT(1));
     json_decref(root);
@@ -158,6 +159,8 @@ run(struct lab *lab, const struct options *options, int signals, struct err **er
     if (result == 0)
         result = lab_vsphere_start(lab, options->vcenter_port, err);
     if (result == 0)
+        result = lab_cloudstack_start(lab, options->cloudstack_port, cloudstack, err);
+    if (result == 0)
         result = lab_control_start(lab, options->control_port, &control, err);
     if (result == 0)
         result = write_description(lab, control, err);
@@ -167,6 +170,7 @@ run(struct lab *lab, const struct options *options, int signals, struct err **er
         wait_for_end(signals);
     }
     lab_control_stop(control);
+    lab_cloudstack_stop(lab);
     lab_vsphere_stop(lab);
     lab_nfc_stop(lab);
     json_decref(cloudstack);

@@ -88,7 +88,7 @@ answer_state(struct lab *lab, struct lab_exchange *x)
     for (size_t i = 0; i < lab->vms.count; i++)
         json_array_append_new(vms, lab_vm_describe(lab, lab->vms.items[i]));
     pthread_mutex_unlock(&lab->mutex);
-    answer(x, 200, json_pack("{s:o}", "vms", vms));
+    answer(x, 200, json_pack("{s:o, s:o}", "vms", vms, "cloudstack", lab_cloudstack_state(lab)));
 }
 
 /* ---- one VM ----------------------------------------------------------------------------------- */

@@ -275,7 +275,7 @@ make_machine(struct lab *lab, struct draft *draft, struct err **err)
         return -1;
     if (draft->kind == 0)
         return lab_synthetic_new(&plan, &vm->machine, err);
-    return err_set(err, E_NOT_BUILT, "live machines are not built into this lab");
+    return lab_live_new(&plan, &vm->machine, err);
 }
 
 /* The bases that disks, NICs and ids of a VM are made on. */
