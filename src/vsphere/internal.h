@@ -23,7 +23,8 @@ struct vsphere {
     unsigned port;
     char *user, *password;
     int timeout_ms;
-    int settle_ms; /* how long a lost answer is looked for */
+    int settle_ms;      /* how long a lost answer is looked for */
+    int consolidate_ms; /* the first pause between tries of it, doubled with each */
     const volatile int *cancel;
 
     /* From RetrieveServiceContent, constant after vsphere_connect. */

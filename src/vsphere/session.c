@@ -11,6 +11,7 @@
 #define TIMEOUT_MS        60000
 #define LOGOUT_TIMEOUT_MS 5000
 #define SETTLE_MS         15000
+#define CONSOLIDATE_MS    2000
 #define DEFAULT_PORT      443
 
 /* The newest API of which we know what it looks like. */
@@ -238,6 +239,7 @@ vsphere_connect(const struct vsphere_options *options, struct vsphere **ret_vsph
     pthread_mutex_init(&vsphere->lock, NULL);
     vsphere->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
     vsphere->settle_ms = SETTLE_MS;
+    vsphere->consolidate_ms = CONSOLIDATE_MS;
     vsphere->cancel = options->cancel;
     if (!trust.config_key)
         trust.config_key = "vcenter";

@@ -9,11 +9,10 @@
 #include "base/err.h"
 #include "base/util.h"
 
-#define SETTLE_POLL_MS     250
-#define CONSOLIDATE_TRIES  5
-#define CONSOLIDATE_MIN_MS 1000
+#define SETTLE_POLL_MS    250
+#define CONSOLIDATE_TRIES 6
 /* vSphere allows 32 levels below each other, but many beside each other. */
-#define MAX_SNAPSHOTS      10000
+#define MAX_SNAPSHOTS     10000
 
 /* ---- the tree ---- */
 
@@ -234,9 +233,9 @@ consolidate(struct vsphere *vsphere, const char *vm_moref, struct err **err)
                               .moref = vm_moref,
                               .is_change = true};
     CLEANUP(err_freep) struct err *last = NULL;
-    int64_t pause = MIN(CONSOLIDATE_MIN_MS, vsphere->settle_ms);
+    int64_t pause = vsphere->consolidate_ms;
 
-    for (int i = 0;; i++, pause *= 2) {
+    for (int i = 0;; i++) {
         bool needs = true;
 
         if (needs_consolidation(vsphere, vm_moref, &needs, err) < 0)
@@ -245,7 +244,7 @@ consolidate(struct vsphere *vsphere, const char *vm_moref, struct err **err)
             return 0;
         if (i == CONSOLIDATE_TRIES)
             break;
-        if (i > 0 && task_pause(vsphere, pause, err) < 0)
+        if (i > 0 && task_pause(vsphere, pause << (i - 1), err) < 0)
             return -1;
         err_freep(&last);
         if (task_run(vsphere, &call, vm_moref, NULL, NULL, &last) < 0 &&
