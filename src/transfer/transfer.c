@@ -24,6 +24,7 @@ struct open_block {
     unsigned left;      /* requests not finished */
     bool is_all_issued; /* no more of it will come */
     bool has_failed;    /* something of it was not written */
+    struct open_block *next_free;
 };
 
 struct flight;
@@ -63,7 +64,8 @@ struct transfer {
     unsigned reads_in_flight, writes_in_flight, max_writes;
     struct run_write *waiting, **waiting_end;
     bool has_queued_reads, has_queued_writes;
-    struct open_block *issuing; /* the block that the plan is in */
+    struct open_block *blocks, *free_blocks; /* one more than flights */
+    struct open_block *issuing;              /* the block that the plan is in */
 
     struct disk_request checkpoint;
     bool is_checkpointing, has_checkpointed;
@@ -86,7 +88,7 @@ static void
 transfer_free(struct transfer *t)
 {
     free(t->flights);
-    free(t->issuing);
+    free(t->blocks);
     vec_done(&t->complete);
     vec_done(&t->covered);
     err_free(t->error);
@@ -119,7 +121,8 @@ settle_block(struct transfer *t, struct open_block *block)
         return;
     if (!block->has_failed)
         vec_push(&t->complete, block->index);
-    free(block);
+    block->next_free = t->free_blocks;
+    t->free_blocks = block;
 }
 
 static void
@@ -272,8 +275,9 @@ issue_read(struct transfer *t, struct flight *flight, struct disk_slot *slot,
     struct err *error = NULL;
 
     if (!t->issuing) {
-        t->issuing = xcalloc(1, sizeof(*t->issuing));
-        t->issuing->index = piece->block;
+        t->issuing = t->free_blocks;
+        t->free_blocks = t->issuing->next_free;
+        *t->issuing = (struct open_block){.index = piece->block};
     }
     flight->has_failed = false;
     flight->block = t->issuing;
@@ -526,6 +530,11 @@ transfer_new(const struct transfer_job *job, struct err **err)
         t->flights[i].transfer = t;
         t->flights[i].next_free = t->free_flights;
         t->free_flights = &t->flights[i];
+    }
+    t->blocks = xcalloc(count + 1, sizeof(t->blocks[0]));
+    for (unsigned i = 0; i <= count; i++) {
+        t->blocks[i].next_free = t->free_blocks;
+        t->free_blocks = &t->blocks[i];
     }
     t->began_ms = t->now_ms = t->reported_ms = t->checkpoint_began_ms = clock_monotonic_ms();
     t->samples[0].at_ms = t->now_ms;
