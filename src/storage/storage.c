@@ -1,0 +1,157 @@
+#include "storage/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/util.h"
+#include "storage/internal.h"
+
+/* The spellings that servers and the existing tool use. */
+static bool
+is_shared_mount_point(const char *type)
+{
+    static const char *const words[] = {"SharedMountPoint", "shared mountpoint",
+                                        "shared_mountpoint"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (!strcasecmp(type, words[i]))
+            return true;
+    return false;
+}
+
+static int
+refuse_type(const struct storage_pool *pool, struct err **err)
+{
+    err_set(err, E_POOL, "its type %s is not supported", pool->type);
+    if (!strcasecmp(pool->type, "NetworkFilesystem"))
+        return err_hint(err, "this version does not mount NFS; choose a SharedMountPoint pool that "
+                             "is mounted on this host at the same path as on the KVM hosts");
+    if (!strcasecmp(pool->type, "Filesystem"))
+        return err_hint(err,
+                        "that is storage local to one KVM host; choose a SharedMountPoint pool");
+    return err_hint(err, "choose a SharedMountPoint pool");
+}
+
+/* The path comes from a server: it must be one that names one directory only. */
+static int
+check_path(const char *path, struct err **err)
+{
+    if (path[0] != '/' || strlen(path) >= PATH_MAX - NAME_MAX)
+        return err_set(err, E_POOL, "its path \"%s\" is not absolute", path);
+    for (const char *c = path; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return err_set(err, E_POOL, "its path has control characters");
+    for (const char *part = path; part; part = strchr(part + 1, '/'))
+        if (!strcmp(part, "/..") || !strncmp(part, "/../", 4))
+            return err_set(err, E_POOL, "its path \"%s\" has .. in it", path);
+    if (path[strspn(path, "/")] == '\0')
+        return err_set(err, E_POOL, "its path is the root directory");
+    return 0;
+}
+
+static int
+check_directory(const char *dir, struct err **err)
+{
+    CLEANUP(free_charp) char *mount_point = NULL;
+    struct stat st;
+
+    if (stat(dir, &st) < 0) {
+        err_set(err, E_POOL, "%s: %s", dir, strerrordesc_np(errno));
+        return err_hint(err, "mount the pool's file system on this host at that very path");
+    }
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, E_POOL, "%s is not a directory", dir);
+    if (storage_lacks_mount(dir, "/etc/fstab", "/proc/self/mounts", &mount_point)) {
+        err_set(err, E_POOL, "%s is listed in /etc/fstab and not mounted", mount_point);
+        return err_hint(err, "mount %s", mount_point);
+    }
+    return 0;
+}
+
+static int
+fail_write(const char *dir, int errnum, struct err **err)
+{
+    err_set(err, errnum == ENOSPC || errnum == EDQUOT ? E_NO_SPACE : E_POOL,
+            "cannot write in %s: %s", dir, strerrordesc_np(errnum));
+    return err_hint(err, "make it writable for the user that migrates, usually root; an NFS export "
+                         "must not squash root");
+}
+
+/* Modes do not tell (root, root_squash, read-only mounts, quotas): only a try does. */
+static int
+try_write(const char *dir, struct err **err)
+{
+    CLEANUP(free_charp) char *path = NULL;
+    struct timespec now;
+    int fd, errnum = 0;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    path = xasprintf("%s/.v2c-preflight-%ld-%ld%09ld.tmp", dir, (long)getpid(), (long)now.tv_sec,
+                     now.tv_nsec);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fail_write(dir, errno, err);
+    if (write(fd, "v2c", 3) != 3 || fsync(fd) < 0)
+        errnum = errno ? errno : EIO;
+    if (close(fd) < 0 && !errnum)
+        errnum = errno;
+    if (unlink(path) < 0 && !errnum)
+        errnum = errno;
+    return errnum ? fail_write(dir, errnum, err) : 0;
+}
+
+static int
+resolve(const struct storage_pool *pool, char **ret_dir, struct err **err)
+{
+    CLEANUP(free_charp) char *dir = NULL;
+
+    if (!pool->type || !is_shared_mount_point(pool->type)) {
+        struct storage_pool typed = *pool;
+
+        typed.type = pool->type ? pool->type : "(none)";
+        return refuse_type(&typed, err);
+    }
+    if (pool->state && strcasecmp(pool->state, "Up") != 0) {
+        err_set(err, E_POOL, "its state is %s", pool->state);
+        return err_hint(err, "bring the pool to state Up in CloudStack, or choose another");
+    }
+    if (check_path(pool->path ? pool->path : "", err) < 0)
+        return err_hint(err, "look at the pool in CloudStack");
+    dir = xstrdup(pool->path);
+    for (char *end = dir + strlen(dir) - 1; end > dir && *end == '/'; end--)
+        *end = '\0';
+    if (check_directory(dir, err) < 0 || try_write(dir, err) < 0)
+        return -1;
+    *ret_dir = take(dir);
+    return 0;
+}
+
+int
+storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **err)
+{
+    if (resolve(pool, ret_dir, err) < 0)
+        return err_wrap(err, "storage pool %s", pool->name ? pool->name : pool->id);
+    return 0;
+}
+
+int
+storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
+{
+    struct statvfs st;
+
+    if (statvfs(dir, &st) < 0)
+        return err_set_errno(err, E_POOL, errno, "%s", dir);
+    if (__builtin_mul_overflow((uint64_t)st.f_bavail, (uint64_t)st.f_frsize, ret_bytes))
+        *ret_bytes = UINT64_MAX;
+    return 0;
+}
