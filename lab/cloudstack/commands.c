@@ -194,6 +194,7 @@ static const struct cs_command COMMANDS[] = {
     {"listTags", list_fixed},
     {"createTags", create_tags},
     {"queryAsyncJobResult", cs_query_job},
+    {"listAsyncJobs", cs_list_jobs},
     {"importVm", cs_import_vm},
     {"importVolume", cs_import_volume},
     {"listVolumesForImport", cs_list_importable},

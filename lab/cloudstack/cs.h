@@ -213,6 +213,7 @@ char *cs_volume_file(const struct lab_cloudstack *cs, const json_t *volume);
 /* jobs.c */
 const struct cs_job *cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq); /* takes rq */
 int cs_query_job(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
+int cs_list_jobs(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 void *cs_job_thread(void *opaque);
 void cs_jobs_done(struct lab_cloudstack *cs);
 

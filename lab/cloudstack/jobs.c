@@ -114,6 +114,48 @@ cs_jobs_done(struct lab_cloudstack *cs)
     vec_done(&cs->jobs);
 }
 
+/* The Java class that the real server names a job's command by. */
+static json_t *
+class_name(const struct cs_job *job)
+{
+    static const char *const CLASSES[][2] = {
+        {"addNicToVirtualMachine", "user.vm.AddNicToVMCmd"},
+        {"startVirtualMachine", "admin.vm.StartVMCmdByAdmin"},
+        {"stopVirtualMachine", "admin.vm.StopVMCmdByAdmin"},
+        {"attachVolume", "admin.volume.AttachVolumeCmdByAdmin"},
+        {"importVm", "admin.vm.ImportVmCmd"},
+        {"importVolume", "admin.volume.ImportVolumeCmd"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(CLASSES); i++)
+        if (!strcmp(job->command, CLASSES[i][0]))
+            return json_sprintf("org.apache.cloudstack.api.command.%s", CLASSES[i][1]);
+    return json_sprintf("org.apache.cloudstack.api.command.%sCmd", job->command);
+}
+
+int
+cs_list_jobs(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+             struct cs_error *error)
+{
+    json_t *pending = json_array();
+    int result;
+
+    for (size_t i = 0; i < cs->jobs.count; i++) {
+        const struct cs_job *job = cs->jobs.items[i];
+        char created[32];
+
+        if (job->status)
+            continue;
+        cs_format_time(job->created_s, created);
+        json_array_append_new(pending, json_pack("{s:s,s:i,s:o,s:s,s:s}", "jobid", job->id,
+                                                 "jobstatus", job->status, "cmd", class_name(job),
+                                                 "created", created, "account", "admin"));
+    }
+    result = cs_list(cs, rq, "asyncjobs", pending, ret, error);
+    json_decref(pending);
+    return result;
+}
+
 int
 cs_query_job(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
              struct cs_error *error)
@@ -134,8 +176,8 @@ cs_query_job(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **re
         return cs_fail(error, CS_PARAM, "Unable to find a job by id %s", id);
     cs_format_time(job->created_s, created);
     cs_format_time(job->completed_s, completed);
-    answer = json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "jobid", job->id, "jobstatus", job->status,
-                       "jobprocstatus", 0, "jobresultcode", job->code, "cmd", job->command,
+    answer = json_pack("{s:s,s:i,s:i,s:i,s:o,s:s}", "jobid", job->id, "jobstatus", job->status,
+                       "jobprocstatus", 0, "jobresultcode", job->code, "cmd", class_name(job),
                        "created", created);
     if (job->status) {
         cs_set_text(answer, "jobresulttype", "object");

@@ -70,6 +70,13 @@ void cloudstack_job_done(struct cloudstack_job *job);
 int cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_ms,
                         json_t **ret_result, struct err **err);
 
+/* After a lost answer the server may be working on a job whose id we never saw.  Waits until none of
+ * our account's jobs of @command (importVm, importVolume, attachVolume, addNicToVirtualMachine,
+ * startVirtualMachine) is pending, twice in a row; only then does a lookup tell the truth.
+ * E_TIMEOUT after @timeout_ms (0: 1 h). */
+int cloudstack_settle(struct cloudstack *cs, const char *command, int64_t timeout_ms,
+                      struct err **err);
+
 /* ---- what a migration does; each returns the job's id for the caller to record, then to wait for */
 
 struct cloudstack_import_vm {

@@ -2,6 +2,9 @@
  * wait has an end. */
 #include "cloudstack/internal.h"
 
+#include <string.h>
+#include <strings.h>
+
 #include "base/clock.h"
 #include "base/util.h"
 
@@ -103,5 +106,74 @@ cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_m
         if (cloudstack_pause(cs, MIN(pause_ms, MAX(end - clock_monotonic_ms(), 1)), err) < 0)
             return -1;
         pause_ms = MIN(pause_ms * 2, cs->poll_ms);
+    }
+}
+
+/* ---- jobs whose ids were lost ----------------------------------------------------------------- */
+
+/* listAsyncJobs names a job by the Java class of its command, "....AddNicToVMCmd" or, for admins,
+ * "....AddNicToVMCmdByAdmin". */
+static const char *
+class_of(const char *command)
+{
+    static const char *const CLASSES[][2] = {
+        {"importVm", "ImportVmCmd"},           {"importVolume", "ImportVolumeCmd"},
+        {"attachVolume", "AttachVolumeCmd"},   {"addNicToVirtualMachine", "AddNicToVMCmd"},
+        {"startVirtualMachine", "StartVMCmd"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(CLASSES); i++)
+        if (!strcmp(command, CLASSES[i][0]))
+            return CLASSES[i][1];
+    return NULL;
+}
+
+static int
+is_pending(struct cloudstack *cs, const char *class_name, bool *ret_is_pending, struct err **err)
+{
+    CLEANUP(json_freep) json_t *jobs = NULL;
+    const json_t *job;
+    bool found = false;
+    size_t i;
+
+    if (cloudstack_list(cs, "listAsyncJobs", NULL, &jobs, err) < 0)
+        return -1;
+    json_array_foreach (jobs, i, job) {
+        const char *cmd = json_string_value(json_object_get(job, "cmd"));
+        const char *last = cmd ? strrchr(cmd, '.') : NULL;
+
+        if (json_integer_value(json_object_get(job, "jobstatus")) != JOB_PENDING || !cmd)
+            continue;
+        last = last ? last + 1 : cmd;
+        found = found || !strncasecmp(last, class_name, strlen(class_name));
+    }
+    *ret_is_pending = found;
+    return 0;
+}
+
+int
+cloudstack_settle(struct cloudstack *cs, const char *command, int64_t timeout_ms, struct err **err)
+{
+    int64_t end = clock_monotonic_ms() + (timeout_ms ? timeout_ms : DEFAULT_WAIT_MS);
+    const char *class_name = class_of(command);
+    int quiet = 0; /* the lost request itself may have come in after the first look */
+
+    if (!class_name)
+        return err_set(err, E_BUG, "no job class is known for %s", command);
+    for (;;) {
+        CLEANUP(err_freep) struct err *failure = NULL;
+        bool pending = true;
+
+        if (is_pending(cs, class_name, &pending, &failure) < 0 && !is_transport(err_code(failure)))
+            return err_move(err, &failure);
+        quiet = pending ? 0 : quiet + 1;
+        if (quiet == 2)
+            return 0;
+        if (clock_monotonic_ms() >= end)
+            return failure ? err_move(err, &failure)
+                           : err_set(err, E_TIMEOUT, "CloudStack still has a pending job of %s",
+                                     command);
+        if (cloudstack_pause(cs, cs->poll_ms, err) < 0)
+            return -1;
     }
 }

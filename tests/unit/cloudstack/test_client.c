@@ -450,6 +450,46 @@ test_job_without_status_is_an_error(void **state)
     expect_error(s, E_CS_PROTOCOL, "no status");
 }
 
+static void
+test_settle_waits_for_jobs_of_that_command_twice(void **state)
+{
+    struct script *s = *state;
+
+    say(s, 200,
+        "{\"r\":{\"count\":1,\"asyncjobs\":[{\"jobstatus\":0,\"cmd\":"
+        "\"org.apache.cloudstack.api.command.admin.vm.AddNicToVMCmdByAdmin\"}]}}");
+    say(s, 200,
+        "{\"r\":{\"count\":2,\"asyncjobs\":[{\"jobstatus\":1,\"cmd\":\"x.AddNicToVMCmd\"},"
+        "{\"jobstatus\":0,\"cmd\":\"x.ImportVmCmd\"}]}}");
+    say(s, 200, "{\"r\":{}}");
+    assert_int_equal(cloudstack_settle(s->cs, "addNicToVirtualMachine", 20000, &s->err), 0);
+    assert_int_equal(s->used, 3);
+    assert_false(body_has(s, 0, "listall"));
+}
+
+static void
+test_settle_ends_in_time(void **state)
+{
+    struct script *s = *state;
+
+    for (int i = 0; i < 30; i++)
+        say(s, 200,
+            "{\"r\":{\"count\":1,\"asyncjobs\":[{\"jobstatus\":0,\"cmd\":\"a.ImportVmCmd\"}]}}");
+    s->cs->poll_ms = 20;
+    assert_int_equal(cloudstack_settle(s->cs, "importVm", 30, &s->err), -1);
+    expect_error(s, E_TIMEOUT, "still has a pending job of importVm");
+}
+
+static void
+test_settle_does_not_hide_a_refusal(void **state)
+{
+    struct script *s = *state;
+
+    say(s, 401, "{\"r\":{\"errorcode\":401,\"errortext\":\"no\"}}");
+    assert_int_equal(cloudstack_settle(s->cs, "importVm", 20000, &s->err), -1);
+    expect_error(s, E_CS_AUTH, "no");
+}
+
 /* ---- what the server can do ------------------------------------------------------------------- */
 
 #define API_WITH(params)                                                                           \
@@ -721,6 +761,9 @@ main(void)
         T(test_failed_job_gives_its_text),
         T(test_job_that_never_ends_times_out),
         T(test_job_without_status_is_an_error),
+        T(test_settle_waits_for_jobs_of_that_command_twice),
+        T(test_settle_ends_in_time),
+        T(test_settle_does_not_hide_a_refusal),
         T(test_has_param_asks_once),
         T(test_unknown_command_has_no_params),
         T(test_has_param_does_not_guess_after_a_401),

@@ -350,29 +350,20 @@ test_dropped_call_is_not_done(void **state)
 }
 
 static void
-wait_for_vm(struct fixture *f, char **ret_id)
-{
-    for (int i = 0; i < 1000 && !*ret_id; i++) {
-        assert_int_equal(cloudstack_find_vm_by_path(f->cs, POOL, "root.qcow2", ret_id, &f->err), 0);
-        if (!*ret_id)
-            assert_int_equal(cloudstack_pause(f->cs, 10, NULL), 0);
-    }
-}
-
-static void
 test_answer_lost_after_the_deed_is_found_by_path(void **state)
 {
     static const char *const PLACES[] = {"cloudstack.importVm", "cloudstack.importVm.after"};
 
     for (size_t i = 0; i < ARRAY_SIZE(PLACES); i++) {
-        struct fixture *f = fixture_new(NULL);
+        struct fixture *f = fixture_new("{\"job_ms\": 300}");
         CLEANUP(free_charp) char *id = NULL;
 
         make_disk(f, "root.qcow2");
         set_fault(PLACES[i], "drop_after", "");
         assert_null(import_vm(f, "web01", "root.qcow2"));
         expect_error(f, E_NET, "importVm");
-        wait_for_vm(f, &id);
+        assert_int_equal(cloudstack_settle(f->cs, "importVm", 30000, &f->err), 0);
+        assert_int_equal(cloudstack_find_vm_by_path(f->cs, POOL, "root.qcow2", &id, &f->err), 0);
         assert_non_null(id);
         fixture_free(f);
     }
