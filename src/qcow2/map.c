@@ -184,6 +184,43 @@ qcow2_map_flush(struct qcow2_image *image, struct err **err)
     return 0;
 }
 
+/* The mapped clusters of one table; @first is the guest cluster of its first entry. */
+static void
+append_mapped(const struct qcow2_image *image, const struct qcow2_table *table, uint64_t first,
+              struct extents *extents)
+{
+    uint64_t size = image->target.size, cluster_size = image->g.cluster_size;
+
+    for (uint64_t i = 0; i < image->g.l2_entries && (first + i) * cluster_size < size; i++) {
+        uint64_t offset = (first + i) * cluster_size;
+        struct extent *last = extents->count ? &extents->items[extents->count - 1] : NULL;
+        uint64_t length = MIN(cluster_size, size - offset);
+
+        if (!qcow2_table_get(table, i))
+            continue;
+        if (last && last->offset + last->length == offset)
+            last->length += length;
+        else
+            vec_push(extents, ((struct extent){offset, length}));
+    }
+}
+
+int
+qcow2_mapped(struct qcow2_image *image, struct extents *extents, struct err **err)
+{
+    for (uint64_t i = 0; i < image->g.l1_entries; i++) {
+        uint64_t first = i * image->g.l2_entries;
+        struct qcow2_table *table;
+
+        if (!image->l2[i] && !qcow2_array_get(&image->l1, i))
+            continue;
+        if (qcow2_map_table(image, first, false, &table, err) < 0)
+            return -1;
+        append_mapped(image, table, first, extents);
+    }
+    return 0;
+}
+
 void
 qcow2_map_done(struct qcow2_image *image)
 {

@@ -568,6 +568,29 @@ buffered_files_work_as_well(void **state)
     assert_true(support_same(f->raw, f->path));
 }
 
+static void
+mapped_clusters_are_found_after_resume(void **state)
+{
+    struct fixture *f = *state;
+    struct extents mapped = {0};
+    struct qcow2_image *image = create(f, 64 * MIB + 512);
+
+    size_raw(f, 64 * MIB + 512);
+    write_both(f, image, 3 * MIB + 4096, 100 * KIB); /* in two clusters of 64 KiB */
+    write_both(f, image, 64 * MIB, 512);             /* the short last one */
+    assert_int_equal(support_checkpoint(qcow2_target(image), NULL), 0);
+    qcow2_closep(&image);
+    image = resume(f, 64 * MIB + 512);
+    assert_int_equal(qcow2_mapped(image, &mapped, NULL), 0);
+    assert_int_equal(mapped.count, 2);
+    assert_int_equal(mapped.items[0].offset, 3 * MIB);
+    assert_int_equal(mapped.items[0].length, 128 * KIB);
+    assert_int_equal(mapped.items[1].offset, 64 * MIB);
+    assert_int_equal(mapped.items[1].length, 512);
+    vec_done(&mapped);
+    qcow2_closep(&image);
+}
+
 int
 main(void)
 {
@@ -591,6 +614,7 @@ main(void)
         T(importable_means_the_right_size_and_finished),
         T(requests_that_do_not_fit_are_refused),
         T(buffered_files_work_as_well),
+        T(mapped_clusters_are_found_after_resume),
 #undef T
     };
 
