@@ -128,6 +128,8 @@ disk_json(const struct migration *m, size_t index)
         json_object_set_new(object, "eta_seconds", json_integer(p->eta_s));
     put_true(object, "base_copied", disk->is_base_copied);
     put_number(object, "delta_rounds", (uint64_t)disk->delta_rounds);
+    put_number(object, "base_bytes", disk->base_bytes);
+    put_number(object, "base_ms", disk->base_ms);
     return object;
 }
 
@@ -180,6 +182,7 @@ migration_state_json(const struct migration *m)
     put_text(object, "shutdown_reason", r->shutdown_reason);
     put_text(object, "shutdown_tools_status", r->shutdown_tools_status);
     put_totals(m, object);
+    put_number(object, "delta_rounds", (uint64_t)r->delta_rounds);
     put_text(object, "last_error", r->last_error);
     clock_format_utc(r->updated_at, stamp);
     json_object_set_new(object, "updated_at", json_string(stamp));
