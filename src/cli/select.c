@@ -282,6 +282,18 @@ open_store(struct finder *finder, struct err **err)
 }
 
 static int
+refuse_nothing(const struct finder *finder, const struct words *specs, struct err **err)
+{
+    const struct select_values *v = finder->values;
+
+    if (!specs->count && !v->vms.count && !v->vm_ids.count)
+        return err_set(err, E_STORE_NOT_FOUND, "no migration is recorded in %s",
+                       finder->selection->control_dir);
+    err_set(err, E_STORE_NOT_FOUND, "no migration matches in %s", finder->selection->control_dir);
+    return err_hint(err, "`v2c-engine status` without specs shows all that are recorded");
+}
+
+static int
 fill(struct finder *finder, const struct words *specs, struct err **err)
 {
     struct vm_views *views = &finder->selection->views;
@@ -291,11 +303,8 @@ fill(struct finder *finder, const struct words *specs, struct err **err)
     if ((specs->count ? find_by_specs(finder, specs, err) : find_recorded(finder, err)) < 0)
         return -1;
     keep_ids(views, &finder->values->vm_ids);
-    if (views->count == 0) {
-        err_set(err, E_STORE_NOT_FOUND, "no migration matches in %s",
-                finder->selection->control_dir);
-        return err_hint(err, "`v2c-engine status` without flags shows all that are recorded");
-    }
+    if (views->count == 0)
+        return refuse_nothing(finder, specs, err);
     for (size_t i = 0; i < views->count; i++)
         set_next(&views->items[i]);
     qsort(views->items, views->count, sizeof(views->items[0]), compare_views);
