@@ -99,15 +99,31 @@ append_target(struct str *s, const struct spec *spec)
 }
 
 static void
-append_disk(struct str *s, const struct spec_disk *disk)
+append_disk(struct str *s, int indent, const struct spec_disk *disk)
 {
     if (disk->by == SPEC_DISK_BY_ADDRESS)
-        str_appendf(s, "  \"%s\":", disk->address);
+        str_appendf(s, "%*s\"%s\":", indent, "", disk->address);
     else
-        str_appendf(s, "  \"%" PRId32 "\":", disk->number);
+        str_appendf(s, "%*s\"%" PRId32 "\":", indent, "", disk->number);
     str_append(s, disk->storage_id || disk->disk_offering_id ? "\n" : " {}\n");
-    append_text(s, 4, "storageid", disk->storage_id);
-    append_text(s, 4, "diskofferingid", disk->disk_offering_id);
+    append_text(s, indent + 2, "storageid", disk->storage_id);
+    append_text(s, indent + 2, "diskofferingid", disk->disk_offering_id);
+}
+
+/* Disks that the VM need not have stay among the defaults. */
+static void
+append_disks(struct str *s, const struct spec *spec, bool is_default)
+{
+    bool is_begun = false;
+
+    for (size_t i = 0; i < spec->disks.count; i++) {
+        if (spec->disks.items[i].is_default != is_default)
+            continue;
+        if (!is_begun)
+            str_append(s, is_default ? "defaults:\n  disks:\n" : "disks:\n");
+        is_begun = true;
+        append_disk(s, is_default ? 4 : 2, &spec->disks.items[i]);
+    }
 }
 
 char *
@@ -122,9 +138,7 @@ spec_to_yaml(const struct spec *spec)
     append_text(&s, 2, "datacenter", spec->vm.datacenter);
     append_migration(&s, spec);
     append_target(&s, spec);
-    if (spec->disks.count)
-        str_append(&s, "disks:\n");
-    for (size_t i = 0; i < spec->disks.count; i++)
-        append_disk(&s, &spec->disks.items[i]);
+    append_disks(&s, spec, false);
+    append_disks(&s, spec, true);
     return str_take(&s);
 }

@@ -578,6 +578,8 @@ assert_same_spec(const struct spec *a, const struct spec *b)
     assert_int_equal(a->quiesce, b->quiesce);
     assert_int_equal(a->shutdown, b->shutdown);
     assert_int_equal(a->disks.count, b->disks.count);
+    for (size_t i = 0; i < a->disks.count; i++)
+        assert_int_equal(a->disks.items[i].is_default, b->disks.items[i].is_default);
     assert_int_equal(a->nics.count, b->nics.count);
 }
 
@@ -600,6 +602,8 @@ a_written_spec_reads_back_the_same(void **state)
         "             source_device_key: 4000}}}}\n"
         "disks: {'1': {storageid: a, diskofferingid: b}, '2000': {}, 'sata0:3': {storageid: c}}\n",
         "vm: {moref: vm-1}\nmigration: {finalize_at: '2026-01-31T23:30:00+01:00'}\n" TARGET,
+        "vm: {moref: vm-1}\ndefaults: {disks: {'1': {storageid: a}, 'scsi1:0': {}}}\n"
+        "disks: {'1': {diskofferingid: b}}\n" TARGET,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
