@@ -203,15 +203,20 @@ file_sync_dir(const char *path_of_file, struct err **err)
     return 0;
 }
 
-/* Who says to hold the lock: what the file holds, 0 when that is no number. */
-static long
-read_owner(int fd)
+/* Sets E_LOCKED with the pid that the file holds, unless its owner has not got to writing it yet. */
+static int
+fail_locked(const char *path, int fd, struct err **err)
 {
     char text[32] = "";
+    long pid = 0;
 
-    if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
-        return 0;
-    return strtol(text, NULL, 10);
+    if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+        pid = strtol(text, NULL, 10);
+    if (pid > 0)
+        err_set(err, E_LOCKED, "%s is locked by process %ld", path, pid);
+    else
+        err_set(err, E_LOCKED, "%s is locked by another process", path);
+    return err_hint(err, "wait for that process to end, or stop it, and start again");
 }
 
 int
@@ -227,8 +232,7 @@ file_lock(const char *path, int *ret_fd, struct err **err)
     if (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
         if (errno != EAGAIN && errno != EACCES)
             return err_set_errno(err, E_IO, errno, "%s: lock", path);
-        err_set(err, E_LOCKED, "%s is locked by process %ld", path, read_owner(fd));
-        return err_hint(err, "wait for that process to end, or stop it, and start again");
+        return fail_locked(path, fd, err);
     }
     length = snprintf(owner, sizeof(owner), "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) < 0)
