@@ -724,11 +724,26 @@ a_lost_connection_to_the_host_fails_reads_and_is_closed_well(void **state)
     start(f, 32 * MIB, NULL);
     open_well(f);
     copy_all(f, 32);
-    atomic_store(&f->centre.drops, 1);
+    centre_misbehave(&f->centre, "nfc.read", "drop");
     copy = copy_range(f, 0, 32 * MIB, DISK_MAX_REQUEST);
     assert_true(copy.bad > 0);
     assert_int_equal(err_code(copy.error), E_SOURCE_READ);
     assert_int_equal(err_class(copy.error), ERR_CLASS_RETRY);
+    err_free(copy.error);
+}
+
+static void
+a_host_that_refuses_one_read_fails_that_one_with_its_words(void **state)
+{
+    struct fixture *f = *state;
+    struct copy copy;
+
+    start(f, 8 * MIB, NULL);
+    open_well(f);
+    centre_misbehave(&f->centre, "nfc.read", "fail");
+    copy = copy_range(f, 0, 8 * MIB, DISK_MAX_REQUEST);
+    assert_int_equal(copy.bad, 1);
+    assert_non_null(strstr(err_message(copy.error), "the lab says no"));
     err_free(copy.error);
 }
 
@@ -841,6 +856,7 @@ main(void)
         TEST(a_read_that_fails_says_why_and_leaves_the_others_alone),
         TEST(a_failed_read_without_ReadAsync_leaves_the_others_alone),
         TEST(a_lost_connection_to_the_host_fails_reads_and_is_closed_well),
+        TEST(a_host_that_refuses_one_read_fails_that_one_with_its_words),
         TEST(close_waits_for_reads_in_flight_and_ends_the_process),
         TEST(the_password_is_in_nobodys_sight),
         TEST(a_slot_that_is_busy_and_a_range_outside_the_disk_are_refused),

@@ -11,8 +11,6 @@
 #include "base/err.h"
 #include "base/util.h"
 
-static struct centre *current;
-
 /* ---- the machine ------------------------------------------------------------------------------- */
 
 bool
@@ -77,31 +75,13 @@ centre_check(const uint8_t *data, uint64_t offset, uint32_t length)
     }
 }
 
-/* ---- what the disk server asks of the lab ------------------------------------------------------ */
-
-struct lab_vm *
-lab_find_vm(struct lab *lab, const char *moref)
+void
+centre_misbehave(struct centre *centre, const char *where, const char *action)
 {
-    return strcmp(moref, CENTRE_VM) ? NULL : &current->vm;
-}
+    json_t *fault = json_pack("{s:s, s:s, s:i}", "where", where, "action", action, "count", 1);
 
-bool
-lab_fault_take(struct lab_faults *faults, const char *where, struct lab_fault *ret_fault)
-{
-    memset(ret_fault, 0, sizeof(*ret_fault));
-    if (strcmp(where, "nfc.read") != 0)
-        return false;
-    if (atomic_load(&current->drops) > 0) {
-        atomic_fetch_sub(&current->drops, 1);
-        snprintf(ret_fault->action, sizeof(ret_fault->action), "drop");
-        return true;
-    }
-    if (atomic_load(&current->lies) > 0) {
-        atomic_fetch_sub(&current->lies, 1);
-        snprintf(ret_fault->action, sizeof(ret_fault->action), "lie");
-        return true;
-    }
-    return false;
+    assert_int_equal(lab_faults_add(centre->lab.faults, fault, NULL), 0);
+    json_decref(fault);
 }
 
 /* ---- the vCenter ------------------------------------------------------------------------------- */
@@ -158,7 +138,6 @@ centre_start(struct centre *centre, uint64_t capacity)
     struct lab_snapshot snapshot = {.moref = CENTRE_SNAPSHOT, .view = 1};
 
     memset(centre, 0, sizeof(*centre));
-    current = centre;
     centre->capacity = capacity;
     centre->is_on = true;
     centre->machine = (struct lab_machine){.ops = &machine_ops, .disk_count = 1};
@@ -168,6 +147,9 @@ centre_start(struct centre *centre, uint64_t capacity)
     /* Since the snapshot the VM writes to another file. */
     snprintf(disk.path, sizeof(disk.path), "[ds1] web01/web01-000001.vmdk");
     vec_push(&centre->vm.disks, disk);
+    snprintf(centre->vm.moref, sizeof(centre->vm.moref), CENTRE_VM);
+    vec_push(&centre->lab.vms, &centre->vm);
+    centre->lab.faults = lab_faults_new();
     pthread_mutex_init(&centre->lab.mutex, NULL);
     assert_int_equal(lab_certificate_new(&centre->lab.certificate, NULL), 0);
     assert_int_equal(lab_nfc_start(&centre->lab, NULL), 0);
@@ -182,6 +164,8 @@ centre_stop(struct centre *centre)
     lab_nfc_stop(&centre->lab);
     lab_certificate_done(&centre->lab.certificate);
     pthread_mutex_destroy(&centre->lab.mutex);
+    lab_faults_free(centre->lab.faults);
+    vec_done(&centre->lab.vms);
     vec_done(&centre->vm.snapshots.items[0].disks);
     vec_done(&centre->vm.snapshots);
     vec_done(&centre->vm.disks);

@@ -3,8 +3,6 @@
 #ifndef V2C_TESTS_UNIT_VDDK_CENTRE_H
 #define V2C_TESTS_UNIT_VDDK_CENTRE_H
 
-#include <stdatomic.h>
-
 #include "core/lab.h"
 #include "source/source.h"
 
@@ -21,8 +19,6 @@ struct centre {
     struct lab_https *https;
     uint64_t capacity;
     bool is_on;
-    /* What the disk server is told to do at its next reads. */
-    atomic_int drops, lies;
 };
 
 /* One at a time. */
@@ -30,6 +26,8 @@ void centre_start(struct centre *centre, uint64_t capacity);
 void centre_stop(struct centre *centre);
 /* Everything right: the snapshot, the thumbprint, the fake library. */
 struct source_vddk_options centre_options(const struct centre *centre, struct disk_pool *pool);
+/* The next pass of the disk server at @where ("nfc.open", "nfc.read") is hit by @action. */
+void centre_misbehave(struct centre *centre, const char *where, const char *action);
 /* Whether the MiB that @offset lies in holds data. */
 bool centre_is_data(uint64_t offset);
 /* Fails the test unless @data is what the disk has there. */
