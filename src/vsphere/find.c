@@ -60,7 +60,8 @@ struct candidate {
 VEC_DECLARE(candidates, struct candidate);
 
 struct search {
-    const char *name;
+    const char *name;       /* that is looked for, or */
+    const char *bios_uuid;  /* this */
     const char *datacenter; /* that is being read */
     struct candidates found;
     struct str similar; /* names that differ in case only */
@@ -142,69 +143,20 @@ find_by_moref(struct vsphere *vsphere, const char *moref, char **ret_moref, stru
     return 0;
 }
 
-/* ---- by uuid ---- */
+/* ---- among all VMs ---- */
 
-static int
-find_all_by_uuid(struct vsphere *vsphere, const char *uuid, bool is_instance,
-                 struct candidates *found, struct err **err)
+static bool
+is_match(const struct search *search, const struct object *object, const char *name)
 {
-    CLEANUP(str_done) struct str args = STR_INIT(MAX_ARGS);
-    const struct call call = {.method = "FindAllByUuid",
-                              .type = "SearchIndex",
-                              .moref = vsphere->search_index,
-                              .args = &args};
-    CLEANUP(answer_done) struct answer answer = {0};
+    const char *raw = object_text(object, "name"), *uuid = object_text(object, "config.uuid");
 
-    xml_append_element(&args, "uuid", uuid);
-    xml_append_element(&args, "vmSearch", "true");
-    xml_append_element(&args, "instanceUuid", is_instance ? "true" : "false");
-    if (soap_call(vsphere, &call, &answer, err) < 0)
-        return -1;
-    for (const struct xml_node *n = answer.result; n; n = xml_next(n)) {
-        struct vsphere_vm vm;
-
-        if (found->count == MAX_CANDIDATES)
-            break;
-        if (vsphere_read_vm(vsphere, n->text, &vm, err) < 0)
-            return -1;
-        vec_push(found, ((struct candidate){.moref = take(vm.moref),
-                                            .name = take(vm.name),
-                                            .uuid = take(vm.instance_uuid),
-                                            .datacenter = take(vm.datacenter)}));
-        vsphere_vm_done(&vm);
-    }
-    return 0;
+    if (search->bios_uuid)
+        return uuid && !strcasecmp(uuid, search->bios_uuid);
+    return !strcmp(name, search->name) || !strcmp(raw, search->name);
 }
 
-/* The instance uuid is vCenter's own and unique; a BIOS uuid is copied with a clone. */
 static int
-find_by_uuid(struct vsphere *vsphere, const char *uuid, char **ret_moref, struct err **err)
-{
-    CLEANUP(free_charp) char *lower = xstrdup(uuid);
-    CLEANUP(free_charp) char *what = NULL;
-    CLEANUP(search_done) struct search search = {0};
-
-    if (!xml_is_text(uuid))
-        return err_set(err, E_VSPHERE_NOT_FOUND, "the uuid is no text");
-    for (char *p = lower; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
-    if (find_all_by_uuid(vsphere, lower, true, &search.found, err) < 0)
-        return -1;
-    if (!search.found.count && find_all_by_uuid(vsphere, lower, false, &search.found, err) < 0)
-        return -1;
-    if (!search.found.count)
-        return err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the uuid %s", lower);
-    what = xasprintf("uuid %s", lower);
-    if (search.found.count > 1)
-        return fail_ambiguous(&search.found, what, err);
-    *ret_moref = take(search.found.items[0].moref);
-    return 0;
-}
-
-/* ---- by name ---- */
-
-static int
-on_named(void *opaque, const struct object *object, struct err **err)
+on_vm(void *opaque, const struct object *object, struct err **err)
 {
     struct search *search = opaque;
     const char *raw = object_text(object, "name");
@@ -213,7 +165,7 @@ on_named(void *opaque, const struct object *object, struct err **err)
 
     if (!name)
         return 0;
-    if (!strcmp(name, search->name) || !strcmp(raw, search->name)) {
+    if (is_match(search, object, name)) {
         struct candidate c = {.moref = xstrdup(object->moref),
                               .name = take(name),
                               .uuid = xstrdup(uuid ? uuid : ""),
@@ -221,7 +173,7 @@ on_named(void *opaque, const struct object *object, struct err **err)
                               .is_template = object_is_true(object, "config.template")};
 
         vec_push(&search->found, c);
-    } else if (!strcasecmp(name, search->name)) {
+    } else if (search->name && !strcasecmp(name, search->name)) {
         str_appendf(&search->similar, "%s\"%.120s\"", search->similar.length ? ", " : "", name);
     }
     return 0;
@@ -241,29 +193,85 @@ check_datacenter(const struct datacenters *datacenters, const char *wanted, stru
     return err_hint(err, "this account sees: %s", str_text(&names));
 }
 
+/* @wanted NULL: in all data centres. */
 static int
-search_by_name(struct vsphere *vsphere, const struct vsphere_selector *selector,
-               struct search *search, struct err **err)
+search_all(struct vsphere *vsphere, const char *wanted, struct search *search, struct err **err)
 {
-    static const char *const paths[] = {"name", "config.instanceUuid", "config.template", NULL};
+    static const char *const paths[] = {"name", "config.instanceUuid", "config.uuid",
+                                        "config.template", NULL};
     CLEANUP(datacenters_done) struct datacenters datacenters = {0};
 
     if (datacenters_read(vsphere, &datacenters, err) < 0)
         return -1;
-    if (selector->datacenter && check_datacenter(&datacenters, selector->datacenter, err) < 0)
+    if (wanted && check_datacenter(&datacenters, wanted, err) < 0)
         return -1;
     for (size_t i = 0; i < datacenters.count; i++) {
         const struct datacenter *dc = &datacenters.items[i];
 
-        if (selector->datacenter && strcmp(selector->datacenter, dc->name) != 0)
+        if (wanted && strcmp(wanted, dc->name) != 0)
             continue;
         search->datacenter = dc->name;
-        if (props_read_below(vsphere, dc->type, dc->moref, "VirtualMachine", paths, on_named,
-                             search, err) < 0)
+        if (props_read_below(vsphere, dc->type, dc->moref, "VirtualMachine", paths, on_vm, search,
+                             err) < 0)
             return -1;
     }
     return 0;
 }
+
+/* ---- by uuid ---- */
+
+/* *ret_moref stays NULL when there is none. */
+static int
+find_by_instance_uuid(struct vsphere *vsphere, const char *uuid, char **ret_moref, struct err **err)
+{
+    CLEANUP(str_done) struct str args = STR_INIT(MAX_ARGS);
+    const struct call call = {.method = "FindByUuid",
+                              .type = "SearchIndex",
+                              .moref = vsphere->search_index,
+                              .args = &args};
+    CLEANUP(answer_done) struct answer answer = {0};
+
+    xml_append_element(&args, "uuid", uuid);
+    str_append(&args, "<vmSearch>true</vmSearch><instanceUuid>true</instanceUuid>");
+    if (soap_call(vsphere, &call, &answer, err) < 0)
+        return -1;
+    if (answer.result && *answer.result->text)
+        *ret_moref = xstrdup(answer.result->text);
+    return 0;
+}
+
+/* The instance uuid is vCenter's own and unique; a BIOS uuid is copied with a clone, and the index
+ * gives any one of those that have it: so all VMs are looked at. */
+static int
+find_by_uuid(struct vsphere *vsphere, const char *uuid, char **ret_moref, struct err **err)
+{
+    CLEANUP(free_charp) char *lower = xstrdup(uuid);
+    CLEANUP(free_charp) char *what = NULL;
+    CLEANUP(search_done) struct search search = {.bios_uuid = lower};
+    char *moref = NULL;
+
+    if (!xml_is_text(uuid))
+        return err_set(err, E_VSPHERE_NOT_FOUND, "the uuid is no text");
+    for (char *p = lower; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (find_by_instance_uuid(vsphere, lower, &moref, err) < 0)
+        return -1;
+    if (moref) {
+        *ret_moref = moref;
+        return 0;
+    }
+    if (search_all(vsphere, NULL, &search, err) < 0)
+        return -1;
+    if (!search.found.count)
+        return err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the uuid %s", lower);
+    what = xasprintf("BIOS uuid %s", lower);
+    if (search.found.count > 1)
+        return fail_ambiguous(&search.found, what, err);
+    *ret_moref = take(search.found.items[0].moref);
+    return 0;
+}
+
+/* ---- by name ---- */
 
 /* "DC0/vm/folder/name", as the seed accepted it too; *ret_moref stays NULL when there is none. */
 static int
@@ -295,7 +303,7 @@ find_by_name(struct vsphere *vsphere, const struct vsphere_selector *selector, c
 
     if (!xml_is_text(selector->name))
         return err_set(err, E_VSPHERE_NOT_FOUND, "the VM's name is no text");
-    if (search_by_name(vsphere, selector, &search, err) < 0)
+    if (search_all(vsphere, selector->datacenter, &search, err) < 0)
         return -1;
     drop_templates(&search.found);
     if (search.found.count > 1)

@@ -295,8 +295,11 @@ task_wait_snapshot_tasks(struct vsphere *vsphere, const char *vm_moref, struct e
             return -1;
         if (!task)
             return 0;
-        if (wait_for_end(vsphere, task, vm_moref, 0, &state, &error) < 0 &&
-            err_code(error) != E_VSPHERE_NOT_FOUND)
+        if (wait_for_end(vsphere, task, vm_moref, 0, &state, &error) == 0)
+            continue;
+        if (err_code(error) != E_VSPHERE_NOT_FOUND)
             return err_move(err, &error);
+        if (task_pause(vsphere, POLL_FIRST_MS, err) < 0) /* listed still, but gone already */
+            return -1;
     }
 }

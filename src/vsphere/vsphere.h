@@ -21,12 +21,17 @@ struct err;
 struct vsphere;
 
 struct vsphere_options {
-    const char *host; /* name or address, optionally ":port" */
+    const char
+        *host; /* name or address, optionally ":port"; a pasted https://.../sdk is understood */
     const char *user, *password;
     struct net_trust trust;
-    int timeout_ms;             /* of one call; 0: 60 s */
-    const volatile int *cancel; /* ends waits early with E_CANCELLED; may be NULL */
+    int timeout_ms; /* of one call; 0: 60 s */
+    /* Once non-zero every call and wait ends soon with E_CANCELLED; what the server has begun goes on
+     * there, so clean up over a connection without it.  May be NULL. */
+    const volatile int *cancel;
 };
+/* Copies @options.  E_CONFIG, E_TLS_UNTRUSTED, E_VSPHERE_LOGIN (a refused password is not tried a
+ * second time in the life of a connection), E_NET... */
 int vsphere_connect(const struct vsphere_options *options, struct vsphere **ret_vsphere,
                     struct err **err);
 void vsphere_free(struct vsphere *vsphere); /* logs out */
@@ -84,7 +89,9 @@ struct vsphere_snapshot {
 };
 VEC_DECLARE(vsphere_snapshots, struct vsphere_snapshot);
 
-/* Everything a migration asks of a VM, read in one go. */
+/* Everything a migration asks of a VM, read in one go.  Texts are "" where the server says nothing,
+ * as of a VM that is inaccessible, unless NULL is mentioned.  Names are as people see them: vCenter's
+ * %2f, %5c and %25 are decoded. */
 struct vsphere_vm {
     char *moref, *name, *instance_uuid, *bios_uuid, *datacenter /* name */;
     char *guest_id, *guest_full_name, *version /* "vmx-19" */, *firmware /* "bios" | "efi" */;
@@ -108,8 +115,10 @@ void vsphere_vm_done(struct vsphere_vm *vm);
 void vsphere_disks_done(struct vsphere_disks *disks);
 
 struct vsphere_selector {
-    const char *moref, *uuid, *name; /* the first that is not NULL decides */
-    const char *datacenter;          /* narrows name; may be NULL */
+    /* The first that is not NULL decides.  @uuid: an instance uuid, else a unique BIOS uuid.  @name:
+     * compared with case, in all datacenters; also an inventory path ("DC0/vm/folder/name"). */
+    const char *moref, *uuid, *name;
+    const char *datacenter; /* narrows name; may be NULL */
 };
 /* E_VSPHERE_NOT_FOUND, or E_VSPHERE_AMBIGUOUS with every candidate (name, moref, datacenter, uuid). */
 int vsphere_find_vm(struct vsphere *vsphere, const struct vsphere_selector *selector,
@@ -123,8 +132,8 @@ int vsphere_power_state(struct vsphere *vsphere, const char *moref, enum vsphere
 
 /* ---- changes ---------------------------------------------------------------------------------- */
 
-/* Turns CBT on if it is off and checks that it is on then.  On a running VM it becomes effective with
- * the next snapshot. */
+/* Turns CBT on if it is off, for the VM or for one of its disks, and checks that it is on then.  On a
+ * running VM it becomes effective with the next snapshot.  E_CBT_UNSUPPORTED. */
 int vsphere_enable_cbt(struct vsphere *vsphere, const char *moref, struct err **err);
 
 /* @quiesce as asked; fails with E_VSPHERE_QUIESCE when only that was the reason.  The caller puts the
@@ -133,7 +142,8 @@ int vsphere_enable_cbt(struct vsphere *vsphere, const char *moref, struct err **
 int vsphere_create_snapshot(struct vsphere *vsphere, const char *vm_moref, const char *name,
                             const char *description, bool quiesce, char **ret_moref,
                             struct err **err);
-/* Removes it (a snapshot already gone is fine) and waits until its disks are consolidated. */
+/* Removes it (one that is gone, or is not this VM's, is left alone) and waits until the VM's disks are
+ * consolidated.  E_VSPHERE_SNAPSHOT when it stays, or consolidation fails for a minute. */
 int vsphere_remove_snapshot(struct vsphere *vsphere, const char *vm_moref,
                             const char *snapshot_moref, struct err **err);
 /* The VM's disks as of a snapshot: frozen file names, change ids, capacities. */
@@ -147,8 +157,10 @@ int vsphere_query_changes(struct vsphere *vsphere, const char *vm_moref, const c
 
 /* ---- power ------------------------------------------------------------------------------------ */
 
-int vsphere_shutdown_guest(struct vsphere *vsphere, const char *moref,
-                           struct err **err); /* asks only */
+/* A VM that already is as it is wanted is a success. */
+
+/* Asks only.  E_VSPHERE_TOOLS. */
+int vsphere_shutdown_guest(struct vsphere *vsphere, const char *moref, struct err **err);
 int vsphere_power_off(struct vsphere *vsphere, const char *moref, struct err **err);
 int vsphere_power_on(struct vsphere *vsphere, const char *moref, struct err **err);
 

@@ -449,45 +449,31 @@ a_moref_is_looked_up(void **state)
                "no VM has the moref vm-1", NULL);
 }
 
-#define BY_UUID(is_instance, result)                                                               \
+#define BY_UUID(result)                                                                            \
     {                                                                                              \
-        .method = "FindAllByUuid",                                                                 \
-        .wants = "<uuid>50ab</uuid><vmSearch>true</vmSearch><instanceUuid>" is_instance,           \
+        .method = "FindByUuid",                                                                    \
+        .wants = "<uuid>50ab</uuid><vmSearch>true</vmSearch><instanceUuid>true</instanceUuid>",    \
         .answer = result                                                                           \
     }
-#define BRIEF(moref, uuid)                                                                         \
-    {                                                                                              \
-        .method = "RetrievePropertiesEx", .wants = moref,                                          \
-        .answer = RESULT(OBJECT("VirtualMachine", moref,                                           \
-                                PROP("name", "web01") PROP("config.instanceUuid", uuid)            \
-                                    PROP("runtime.powerState", "poweredOn")))                      \
-    }
+#define CLONE(moref, uuid)                                                                         \
+    OBJECT("VirtualMachine", moref, PROP("name", "web01") PROP("config.uuid", uuid))
 
 static void
 a_uuid_is_an_instance_uuid_first_and_a_unique_bios_uuid_else(void **state)
 {
     static const struct step instance[] = {
-        BY_UUID("true", "<returnval type=\"VirtualMachine\">vm-1</returnval>"),
-        BRIEF("vm-1", "50ab"),
-        {NULL}};
+        BY_UUID("<returnval type=\"VirtualMachine\">vm-1</returnval>"), {NULL}};
     static const struct step bios[] = {
-        BY_UUID("true", ""),
-        BY_UUID("false", "<returnval type=\"VirtualMachine\">vm-2</returnval>"),
-        BRIEF("vm-2", "51"),
-        {NULL}};
+        BY_UUID(""), BOTH_SEARCHED(CLONE("vm-2", "51"), CLONE("vm-3", "50ab")), {NULL}};
     static const struct step twice[] = {
-        BY_UUID("true", ""),
-        BY_UUID("false", "<returnval type=\"VirtualMachine\">vm-2</returnval>"
-                         "<returnval type=\"VirtualMachine\">vm-3</returnval>"),
-        BRIEF("vm-2", "51"),
-        BRIEF("vm-3", "52"),
-        {NULL}};
-    static const struct step none[] = {BY_UUID("true", ""), BY_UUID("false", ""), {NULL}};
+        BY_UUID(""), BOTH_SEARCHED(CLONE("vm-2", "50ab"), CLONE("vm-3", "50AB")), {NULL}};
+    static const struct step none[] = {BY_UUID(""), BOTH_SEARCHED(CLONE("vm-2", "51"), ""), {NULL}};
     const struct vsphere_selector selector = {.uuid = "50AB"};
 
     find(instance, &selector, "vm-1");
-    find(bios, &selector, "vm-2");
-    find_fails(twice, &selector, E_VSPHERE_AMBIGUOUS, "moref vm-3", "vm.moref");
+    find(bios, &selector, "vm-3");
+    find_fails(twice, &selector, E_VSPHERE_AMBIGUOUS, "2 VMs have the BIOS uuid 50ab: web01 (moref",
+               "vm.moref");
     find_fails(none, &selector, E_VSPHERE_NOT_FOUND, "no VM has the uuid 50ab", NULL);
 }
 
