@@ -216,7 +216,7 @@ make_data() {
 
 unpack_kernel
 for program in agent fill; do
-    "${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -static -s \
+    "${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -static -s -I"$here/.." \
         -o "$work/v2c-guest-$program" "$here/inside/$program.c" "$here/inside/content.c"
 done
 make_root

@@ -1,11 +1,11 @@
 /* Real guests under QEMU without KVM: the little Linux that migrations are shown with, and the boot of
  * what was imported.
  *
- * The guest (built by lab/guest/build-guest.sh from the distribution's kernel and busybox; cached) has
- * an ext4 root disk that it boots from and an ext4 data disk.  Its writer appends numbered files of
- * random content to both, syncs, and then adds each file's name and checksum to a synced manifest, so
- * that "the manifest's files are all there and right" is what a migration must keep.  On boot it
- * checks all manifests first and says on the serial console
+ * The guest (built by lab/guest/build-guest.sh from the distribution's kernel and one program of ours;
+ * cached) has an ext4 root disk that it boots from and an ext4 data disk.  Its writer adds numbered files
+ * of random content to both, syncs, and then adds each file's number and checksum to a synced manifest;
+ * now and then it writes a file again or removes one.  "The manifest's files are all there and right" is
+ * what a migration must keep.  On boot it checks all manifests first and says on the serial console
  *     V2C-GUEST up root=<device> data=<device> nics=<n> mac=<mac>,<mac>
  *     V2C-GUEST verified files=<n> bad=<n>
  * It shuts down (umount, sync, power off) when asked through ACPI.

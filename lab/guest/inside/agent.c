@@ -21,9 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "content.h"
+#include "guest/inside/content.h"
 
 #define MAX_INPUTS 8
+#define MAX_NICS   8
 #define KIB        1024U
 
 struct volume {
@@ -35,9 +36,9 @@ struct volume {
 
 static struct volume volumes[] = {
     {.label = "v2c-root",
-     .mount_point = "/root",
-     .base_dir = "/root/base",
-     .live_dir = "/root/live"},
+     .mount_point = "/system",
+     .base_dir = "/system/base",
+     .live_dir = "/system/live"},
     {.label = "v2c-data",
      .mount_point = "/data",
      .base_dir = "/data/base",
@@ -245,25 +246,52 @@ mount_volume(struct volume *volume)
     return true;
 }
 
-static void
-say_up(void)
+struct nic {
+    unsigned index; /* in the order the kernel found them, which is that of the slots */
+    char mac[32];
+};
+
+static int
+compare_nics(const void *a, const void *b)
+{
+    return (int)((const struct nic *)a)->index - (int)((const struct nic *)b)->index;
+}
+
+static size_t
+find_nics(struct nic nics[MAX_NICS])
 {
     DIR *dir = opendir("/sys/class/net");
     struct dirent *entry;
-    char macs[256] = "", path[300], mac[32];
-    unsigned count = 0;
+    char path[300], index[16];
+    size_t count = 0;
 
-    while (dir && (entry = readdir(dir)) != NULL) {
+    while (dir && (entry = readdir(dir)) != NULL && count < MAX_NICS) {
         if (entry->d_name[0] == '.' || !strcmp(entry->d_name, "lo"))
             continue;
+        snprintf(path, sizeof(path), "/sys/class/net/%s/ifindex", entry->d_name);
+        read_text(path, index, sizeof(index));
         snprintf(path, sizeof(path), "/sys/class/net/%s/address", entry->d_name);
-        read_text(path, mac, sizeof(mac));
-        snprintf(macs + strlen(macs), sizeof(macs) - strlen(macs), "%s%s", count ? "," : "", mac);
-        count++;
+        read_text(path, nics[count].mac, sizeof(nics[count].mac));
+        nics[count++].index = (unsigned)strtoul(index, NULL, 10);
     }
     if (dir)
         closedir(dir);
-    say("up root=%s data=%s nics=%u mac=%s", volumes[0].device[0] ? volumes[0].device : "none",
+    qsort(nics, count, sizeof(nics[0]), compare_nics);
+    return count;
+}
+
+static void
+say_up(void)
+{
+    struct nic nics[MAX_NICS];
+    size_t count = find_nics(nics);
+    char macs[MAX_NICS * 32] = "";
+
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(macs);
+        snprintf(macs + length, sizeof(macs) - length, "%s%s", i ? "," : "", nics[i].mac);
+    }
+    say("up root=%s data=%s nics=%zu mac=%s", volumes[0].device[0] ? volumes[0].device : "none",
         volumes[1].device[0] ? volumes[1].device : "none", count, count ? macs : "none");
 }
 
@@ -274,8 +302,8 @@ is_data_missing(void)
     int fd;
 
     if (!volumes[1].device[0])
-        return access("/root/has-data", F_OK) == 0;
-    fd = open("/root/has-data", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        return access("/system/has-data", F_OK) == 0;
+    fd = open("/system/has-data", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd >= 0) {
         (void)fsync(fd);
         close(fd);
@@ -312,8 +340,8 @@ verify_volumes(void)
         }
         content_verify(&v->live, &files, &bad);
     }
+    say("checking took ms=%lld", (long long)(now_ms() - start));
     say("verified files=%u bad=%u", files, bad);
-    say("took verify_ms=%lld", (long long)(now_ms() - start));
     return is_ok && bad == 0;
 }
 

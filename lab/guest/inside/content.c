@@ -1,4 +1,4 @@
-#include "content.h"
+#include "guest/inside/content.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "content.h"
+#include "guest/inside/content.h"
 
 #define FILE_BYTES (2U * 1024 * 1024)
 
