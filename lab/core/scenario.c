@@ -1,9 +1,11 @@
 #include "core/scenario.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/doc.h"
 #include "base/err.h"
@@ -249,6 +251,21 @@ read_draft(const struct node *map, struct lab *lab, struct draft *draft, struct 
     read_lists(map, lab, draft, problems);
 }
 
+/* A live machine's disks may be larger than was asked for. */
+static int
+read_capacities(struct lab_vm *vm, struct err **err)
+{
+    for (size_t i = 0; i < vm->disks.count; i++) {
+        const char *path = vm->machine->ops->raw_path(vm->machine, (unsigned)i);
+        struct stat st;
+
+        if (!path || stat(path, &st) < 0)
+            return err_set_errno(err, E_IO, path ? errno : ENOENT, "disk %zu of %s", i, vm->name);
+        vm->disks.items[i].capacity = (uint64_t)st.st_size;
+    }
+    return 0;
+}
+
 static int
 make_machine(struct lab *lab, struct draft *draft, struct err **err)
 {
@@ -273,9 +290,10 @@ make_machine(struct lab *lab, struct draft *draft, struct err **err)
         nics[i].mac = vm->nics.items[i].mac;
     if (file_make_dirs(dir, 0755, err) < 0)
         return -1;
-    if (draft->kind == 0)
-        return lab_synthetic_new(&plan, &vm->machine, err);
-    return lab_live_new(&plan, &vm->machine, err);
+    if ((draft->kind == 0 ? lab_synthetic_new(&plan, &vm->machine, err)
+                          : lab_live_new(&plan, &vm->machine, err)) < 0)
+        return -1;
+    return read_capacities(vm, err);
 }
 
 /* The bases that disks, NICs and ids of a VM are made on. */
