@@ -66,6 +66,7 @@ import_volume(struct migration *m, struct store_disk *disk, struct err **err)
     struct step step = {.m = m,
                         .name = name,
                         .disk = disk,
+                        .command = "importVolume",
                         .submit = submit_import_volume,
                         .lookup = lookup_volume,
                         .result_of = id_of_volume};
@@ -88,6 +89,7 @@ attach_volume(struct migration *m, struct store_disk *disk, struct err **err)
     struct step step = {.m = m,
                         .name = name,
                         .disk = disk,
+                        .command = "attachVolume",
                         .submit = submit_attach,
                         .lookup = lookup_attached,
                         .result_of = step_done};
@@ -147,6 +149,7 @@ start_vm(struct migration *m, struct err **err)
     CLEANUP(free_charp) char *result = NULL;
     struct step step = {.m = m,
                         .name = "start_vm",
+                        .command = "startVirtualMachine",
                         .submit = submit_start,
                         .lookup = lookup_started,
                         .result_of = step_done};

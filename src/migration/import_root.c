@@ -187,6 +187,7 @@ add_nics(struct migration *m, const struct migration_nics *nics, struct err **er
         struct step step = {.m = m,
                             .name = name,
                             .nic = &nics->items[i],
+                            .command = "addNicToVirtualMachine",
                             .submit = submit_add_nic,
                             .lookup = lookup_nic,
                             .result_of = step_done};
@@ -203,6 +204,7 @@ import_root(struct migration *m, const struct migration_nics *nics, struct err *
     CLEANUP(free_charp) char *vm_id = NULL;
     struct step step = {.m = m,
                         .name = "import_vm",
+                        .command = "importVm",
                         .disk = boot_disk(m),
                         .nic = &nics->items[0],
                         .submit = submit_import_vm,

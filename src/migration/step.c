@@ -94,7 +94,9 @@ recover_step(const struct step *step, const struct store_intent *intent, char **
             return err_move(err, &failure);
         err_free(failure); /* the job is not known any more, or failed: the objects decide */
     }
-    if (step->lookup(step, &found, err) < 0)
+    /* A job whose id we never saw may be at work: until it has ended there is nothing to see. */
+    if (cloudstack_settle(step->m->cloudstack, step->command, 0, err) < 0 ||
+        step->lookup(step, &found, err) < 0)
         return -1;
     if (found)
         return finish_step(step, found, ret_result, err);

@@ -9,6 +9,7 @@
 struct step {
     struct migration *m;
     const char *name;
+    const char *command;             /* CloudStack's: its jobs are waited for before a lookup */
     const struct store_disk *disk;   /* for the steps of a disk */
     const struct migration_nic *nic; /* for those of a NIC */
     int (*submit)(const struct step *step, char **ret_job_id, struct err **err);
