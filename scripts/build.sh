@@ -3,8 +3,5 @@
 . "$(dirname "$0")/lib.sh"
 
 ./scripts/install-packages.sh build
-# The unit tests need one package more; build them where it is there.
-tests=false
-pkg-config --exists cmocka && tests=true
-build_in build -Dtests=$tests
+build_in build -Dtests="$(with_tests)"
 say "built: build/src/cli/v2c-engine"

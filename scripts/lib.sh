@@ -36,16 +36,26 @@ missing_packages() {
     done < <(for list in "$@"; do cat "scripts/packages/$list.txt"; done)
 }
 
-# build_in DIR OPTION...: configures DIR with exactly these options and builds everything in it.
+# build_in DIR OPTION... [-- TARGET...]: configures DIR with exactly these options and builds the targets,
+# or everything.
 build_in() {
     local dir=$1 log
+    local -a options=() targets=()
     shift
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    [ $# -eq 0 ] || targets=("${@:2}")
     log=$(mktemp)
     if [ -f "$dir/build.ninja" ]; then
-        meson configure "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
+        meson configure "$dir" "${options[@]}" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
     else
-        meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
+        meson setup "$dir" "${options[@]}" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
     fi
     rm -f "$log"
-    timeout -k 10 1800 ninja -C "$dir" >&2
+    timeout -k 10 1800 ninja -C "$dir" "${targets[@]}" >&2
 }
+
+# Whether the unit tests can be built: they need a package that nothing else does.
+with_tests() { if pkg-config --exists cmocka; then echo true; else echo false; fi; }

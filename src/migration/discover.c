@@ -211,8 +211,11 @@ apply_spec_disks(const struct migration *m, struct store_disks *disks, struct er
         const struct spec_disk *wanted = &m->spec->disks.items[i];
         struct store_disk *disk;
         size_t index = 0;
+        int found = match_spec_disk(m, wanted, &index, wanted->is_default ? NULL : err);
 
-        if (match_spec_disk(m, wanted, &index, err) < 0)
+        if (found < 0 && wanted->is_default)
+            continue; /* what `defaults:` says of disks is for the VMs that have them */
+        if (found < 0)
             return -1;
         disk = &disks->items[index];
         if (disk->is_boot)

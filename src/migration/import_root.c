@@ -33,7 +33,12 @@ uefi_mode(const struct migration *m)
 void
 migration_vm_details(const struct migration *m, struct cloudstack_params *details)
 {
-    migration_add_detail(details, "rootDiskController", m->spec->target.root_disk_controller);
+    const char *controller = m->spec->target.root_disk_controller;
+
+    /* The existing tool's word for what CloudStack's agent knows as a libvirt bus name. */
+    if (controller && !strcasecmp(controller, "virtio-scsi"))
+        controller = "scsi";
+    migration_add_detail(details, "rootDiskController", controller);
     migration_add_detail(details, "nicAdapter", m->spec->target.nic_adapter);
     migration_add_detail(details, "UEFI", uefi_mode(m));
 }

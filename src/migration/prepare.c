@@ -35,6 +35,14 @@ resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct
     return result;
 }
 
+static bool
+is_below(const char *path, const char *dir)
+{
+    size_t length = strlen(dir);
+
+    return !strncmp(path, dir, length) && path[length] == '/';
+}
+
 /* A thin disk may grow to its capacity: less room than that is worth a word, not a refusal. */
 static int
 warn_of_space(struct migration *m, const char *dir, struct err **err)
@@ -42,7 +50,7 @@ warn_of_space(struct migration *m, const char *dir, struct err **err)
     uint64_t needed = 0, available;
 
     for (size_t i = 0; i < m->disks.count; i++)
-        if (!strncmp(m->disks.items[i].target_path, dir, strlen(dir)))
+        if (is_below(m->disks.items[i].target_path, dir))
             needed += m->disks.items[i].capacity;
     if (storage_free_bytes(dir, &available, err) < 0)
         return -1;
@@ -50,6 +58,25 @@ warn_of_space(struct migration *m, const char *dir, struct err **err)
         migration_log(m, LOG_WARNING,
                       "%s has %" PRIu64 " MiB free; the disks hold up to %" PRIu64 " MiB", dir,
                       (uint64_t)(available / MIB), (uint64_t)(needed / MIB));
+    return 0;
+}
+
+static int
+check_space(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *last = NULL;
+
+    for (size_t i = 0; i < m->disks.count; i++) {
+        const char *path = m->disks.items[i].target_path;
+        CLEANUP(free_charp) char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
+
+        if (last && !strcmp(last, dir))
+            continue;
+        if (warn_of_space(m, dir, err) < 0)
+            return -1;
+        free(last);
+        last = take(dir);
+    }
     return 0;
 }
 
@@ -66,9 +93,9 @@ migration_stage_storage(struct migration *m, struct err **err)
         file = xasprintf("%s_%s.qcow2", m->record.migration_id, disk->name);
         free(disk->target_path);
         disk->target_path = file_join(dir, file);
-        if (warn_of_space(m, dir, err) < 0)
-            return err_wrap(err, "disk %s", disk->address);
     }
+    if (check_space(m, err) < 0)
+        return -1;
     return migration_enter(m, STAGE_ENABLING_CBT, err);
 }
 
