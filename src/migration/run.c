@@ -333,7 +333,7 @@ run_locked(struct migration *m, struct err **err)
     if (load_record(m, &is_done, err) < 0)
         return -1;
     if (is_done) {
-        log_info("already done");
+        migration_log(m, LOG_INFO, "already done");
         return 0;
     }
     if (write_specs(m, err) < 0)
