@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "source/source.h"
 #include "source/vddk_explain.h"
+#include "source/vddk_lines.h"
 #include "vddk/wire.h"
 
 #define DEFAULT_PORT             443
@@ -65,7 +66,8 @@ struct vddk_source {
     uint64_t last_id;
     int64_t last_answer_ms;
     char transport[64];
-    union packet packet; /* the last one that came */
+    struct vddk_lines lines; /* its stderr */
+    union packet packet;     /* the last one that came */
 };
 
 static struct vddk_source *
@@ -122,6 +124,8 @@ static void
 bury(struct vddk_source *vddk, struct err *death)
 {
     child_stop(&vddk->child, 0);
+    vddk_lines_pump(&vddk->lines);
+    vddk_lines_done(&vddk->lines);
     close_fdp(&vddk->socket_fd);
     vddk->socket_fd = -1;
     vddk->death = death;
@@ -137,13 +141,13 @@ static void
 bury_dead(struct vddk_source *vddk)
 {
     struct err *death = NULL;
-    int status;
+    int status = 0;
+    bool has_ended = child_wait(&vddk->child, DEATH_TIMEOUT_MS, &status, NULL) == 0;
 
-    if (child_wait(&vddk->child, DEATH_TIMEOUT_MS, &status, NULL) == 0)
-        err_set(&death, E_VDDK_CRASH, "v2c-vddk (process %ld) died: %s", (long)vddk->pid,
-                child_describe_status(status));
-    else
-        err_set(&death, E_VDDK_CRASH, "v2c-vddk (process %ld) closed its socket", (long)vddk->pid);
+    vddk_lines_pump(&vddk->lines);
+    err_set(&death, E_VDDK_CRASH, "v2c-vddk (process %ld) died: %s%s%s", (long)vddk->pid,
+            has_ended ? child_describe_status(status) : "it closed its socket",
+            vddk->lines.last[0] ? "; its last words: " : "", vddk->lines.last);
     err_hint(&death, "VDDK is known to crash; the copy goes on from its last checkpoint.  If this "
                      "repeats, try another version of VDDK, and V2C_LOG=debug");
     bury(vddk, death);
@@ -183,15 +187,16 @@ fail_dead(const struct vddk_source *vddk, struct err **err)
 static bool
 wait_for_socket(struct vddk_source *vddk, short events, int64_t deadline_ms)
 {
-    struct pollfd p = {.fd = vddk->socket_fd, .events = events};
-
     for (;;) {
+        struct pollfd p[2] = {{.fd = vddk->socket_fd, .events = events},
+                              {.fd = vddk->lines.fd, .events = POLLIN}};
         int64_t left = deadline_ms - clock_monotonic_ms();
-        int n = poll(&p, 1, (int)MAX(left, 0));
+        int n = poll(p, 2, (int)MAX(left, 0));
 
-        if (n > 0)
+        vddk_lines_pump(&vddk->lines);
+        if (n > 0 && p[0].revents)
             return true;
-        if (left <= 0 && n == 0)
+        if (left <= 0)
             return false;
     }
 }
@@ -394,6 +399,7 @@ vddk_reap(struct disk_source *source, unsigned *ret_count, struct err **err)
     uint64_t count;
 
     (void)!read(vddk->event_fd, &count, sizeof(count));
+    vddk_lines_pump(&vddk->lines);
     while (!vddk->death && receive_packet(vddk) > 0) {
         if (vddk->packet.header.type == VDDK_WIRE_READ)
             take_read_answer(vddk);
@@ -484,6 +490,8 @@ static void
 vddk_free(struct vddk_source *vddk)
 {
     child_stop(&vddk->child, 0);
+    vddk_lines_pump(&vddk->lines);
+    vddk_lines_done(&vddk->lines);
     close_fdp(&vddk->socket_fd);
     close_fdp(&vddk->event_fd);
     close_fdp(&vddk->timer_fd);
@@ -572,6 +580,7 @@ start_process(struct vddk_source *vddk, const struct source_vddk_options *option
     char *variable =
         xasprintf("LD_LIBRARY_PATH=%s", access(lib64, F_OK) == 0 ? lib64 : options->libdir);
     CLEANUP(close_fdp) int theirs = -1;
+    CLEANUP(close_fdp) int their_stderr = -1;
     int ends[2];
 
     if (strpbrk(options->libdir, ":;$")) {
@@ -583,13 +592,17 @@ start_process(struct vddk_source *vddk, const struct source_vddk_options *option
         return err_set_errno(err, E_SPAWN, errno, "a socket pair for v2c-vddk");
     vddk->socket_fd = ends[0];
     theirs = ends[1];
+    if (vddk_lines_open(&vddk->lines, &their_stderr, err) < 0)
+        return -1;
     if (child_start(
             &(struct child_spec){
                 .argv = (const char *const[]){program, NULL},
                 .set_env = (const char *const[]){variable, NULL},
-                .pass_fds = (const struct child_fd[]){{theirs, VDDK_WIRE_SOCKET_FD},
+                .pass_fds = (const struct child_fd[]){{their_stderr, STDOUT_FILENO},
+                                                      {their_stderr, STDERR_FILENO},
+                                                      {theirs, VDDK_WIRE_SOCKET_FD},
                                                       {options->pool->memfd, VDDK_WIRE_MEMORY_FD}},
-                .pass_fd_count = 2,
+                .pass_fd_count = 4,
                 .dies_with_parent = true,
             },
             &vddk->child, err) < 0) {
@@ -678,7 +691,7 @@ check_size(const struct vddk_source *vddk, const struct source_vddk_options *opt
 static int
 make_poll_fd(struct vddk_source *vddk, struct err **err)
 {
-    const int fds[] = {vddk->socket_fd, vddk->event_fd, vddk->timer_fd};
+    const int fds[] = {vddk->socket_fd, vddk->lines.fd, vddk->event_fd, vddk->timer_fd};
 
     vddk->source.poll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
@@ -699,6 +712,7 @@ source_vddk_open(const struct source_vddk_options *options, struct disk_source *
     vddk->source.alignment = DISK_ALIGNMENT;
     vddk->source.max_in_flight = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
     vddk->child = CHILD_NONE;
+    vddk->lines = VDDK_LINES_NONE;
     vddk->read_timeout_ms =
         options->read_timeout_ms ? options->read_timeout_ms : DEFAULT_READ_TIMEOUT_MS;
     vddk->finished_tail = &vddk->finished;

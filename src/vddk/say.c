@@ -76,20 +76,16 @@ static void
 write_line(enum say_level level, const char *text)
 {
     static const char *const names[] = {"", "warning: ", "error: "};
-    char whole[MAX_LINE + 256], stamp[32];
-    struct tm tm;
-    time_t now = time(NULL);
+    char whole[MAX_LINE + 256];
     int length;
 
     if (level < least_level)
         return;
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &tm);
     pthread_mutex_lock(&lock);
-    length =
-        snprintf(whole, sizeof(whole), "[%s] [%s] %s%s\n", stamp, line_tag, names[level], text);
+    length = snprintf(whole, sizeof(whole), "[%s] %s%s\n", line_tag, names[level], text);
     pthread_mutex_unlock(&lock);
-    /* One write a line, so that lines of several processes do not mix. */
+    /* One write a line, so that lines do not mix.  The engine stamps them
+     * with the time; when it does not keep up they are lost rather than that VDDK waits. */
     if (length > 0)
         (void)!write(STDERR_FILENO, whole, (size_t)length);
 }

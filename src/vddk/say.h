@@ -1,4 +1,6 @@
-/* Lines on stderr.  Threading: any; VDDK's log functions are called from threads of its own. */
+/* Lines on stderr, "[vddk NAME] warning: text", which the engine brings into its log.
+ *
+ * Threading: any; VDDK calls its log functions from threads of its own. */
 #ifndef V2C_VDDK_SAY_H
 #define V2C_VDDK_SAY_H
 

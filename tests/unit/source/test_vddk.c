@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "centre.h"
 #include "source/source.h"
@@ -748,6 +749,33 @@ a_host_that_refuses_one_read_fails_that_one_with_its_words(void **state)
 }
 
 static void
+what_vddk_logs_gets_into_our_log_and_the_report_of_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    char path[] = "./test_vddk_log.XXXXXX";
+    CLEANUP(free_charp) char *text = NULL;
+    size_t length;
+    int fd = mkstemp(path);
+    struct copy copy;
+
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(log_open_file(path, NULL), 0);
+    start(f, 8 * MIB, "fail-read=2,abort-read=6");
+    open_well(f);
+    copy = copy_range(f, 0, 8 * MIB, MIB);
+    assert_int_equal(log_open_file(NULL, NULL), 0);
+    assert_int_equal(file_read(path, MIB, &text, &length, NULL), 0);
+    unlink(path);
+    assert_non_null(strstr(text, "[vddk web01.vmdk] warning: NfcAio: the host cannot allocate"));
+    assert_null(strstr(text, "PhoneHome"));
+    assert_true(copy.bad > 1);
+    err_free(copy.error);
+    assert_int_equal(f->source->ops->extents(f->source, 0, MIB, &(struct extents){0}, &f->err), -1);
+    assert_non_null(strstr(err_message(f->err), "killed by SIGABRT; its last words: "));
+}
+
+static void
 close_waits_for_reads_in_flight_and_ends_the_process(void **state)
 {
     struct fixture *f = *state;
@@ -857,6 +885,7 @@ main(void)
         TEST(a_failed_read_without_ReadAsync_leaves_the_others_alone),
         TEST(a_lost_connection_to_the_host_fails_reads_and_is_closed_well),
         TEST(a_host_that_refuses_one_read_fails_that_one_with_its_words),
+        TEST(what_vddk_logs_gets_into_our_log_and_the_report_of_a_crash),
         TEST(close_waits_for_reads_in_flight_and_ends_the_process),
         TEST(the_password_is_in_nobodys_sight),
         TEST(a_slot_that_is_busy_and_a_range_outside_the_disk_are_refused),

@@ -3,6 +3,8 @@
 #ifndef V2C_TESTS_UNIT_VDDK_CENTRE_H
 #define V2C_TESTS_UNIT_VDDK_CENTRE_H
 
+#include <stdatomic.h>
+
 #include "core/lab.h"
 #include "source/source.h"
 
@@ -18,7 +20,7 @@ struct centre {
     struct lab_machine machine;
     struct lab_https *https;
     uint64_t capacity;
-    bool is_on;
+    atomic_bool is_on; /* the vCenter's threads read it */
 };
 
 /* One at a time. */
