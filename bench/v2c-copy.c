@@ -1,0 +1,100 @@
+/* The data path alone: copies raw files or block devices into finished QCOW2 images, one thread a
+ * disk, with the same rooms that a migration uses.  For benchmarks; see docs/internals/bench.md. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "qcow2/qcow2.h"
+#include "source/source.h"
+#include "transfer/transfer.h"
+
+#define IN_FLIGHT 16U
+
+struct copy {
+    const char *from, *to;
+    bool is_buffered;
+    pthread_t thread;
+    struct transfer_progress progress;
+    struct err *error;
+};
+
+static void
+free_extents(struct extents *extents)
+{
+    vec_done(extents);
+}
+
+static int
+copy_disk(struct copy *copy, struct err **err)
+{
+    CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(IN_FLIGHT, err);
+    CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
+    CLEANUP(disk_source_closep) struct disk_source *source = NULL;
+    CLEANUP(free_extents) struct extents plan = {0};
+    struct qcow2_options options = {.owner_id = "bench",
+                                    .pool = pool,
+                                    .queue_depth = IN_FLIGHT,
+                                    .is_buffered = copy->is_buffered};
+    struct transfer_job job;
+
+    if (!pool || source_file_open(copy->from, pool, IN_FLIGHT, &source, err) < 0 ||
+        source->ops->extents(source, 0, source->size, &plan, err) < 0 ||
+        extents_normalize(&plan, source->size, 0, true, err) < 0 ||
+        qcow2_create(copy->to, source->size, &options, &image, err) < 0)
+        return -1;
+    job = (struct transfer_job){
+        .source = source, .target = qcow2_target(image), .pool = pool, .plan = &plan};
+    if (transfer_run(&job, &copy->progress, err) < 0)
+        return -1;
+    return qcow2_finish(&image, err);
+}
+
+static void *
+run(void *opaque)
+{
+    struct copy *copy = opaque;
+
+    (void)copy_disk(copy, &copy->error); /* the error itself is looked at */
+    return NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+    bool is_buffered = argc > 1 && !strcmp(argv[1], "--buffered");
+    int first = is_buffered ? 2 : 1, count = (argc - first) / 2, status = 0;
+    struct copy *copies;
+
+    if (count < 1 || (argc - first) % 2) {
+        fprintf(stderr, "usage: v2c-copy [--buffered] RAW QCOW2 [RAW QCOW2 ...]\n");
+        return 2;
+    }
+    copies = xcalloc((size_t)count, sizeof(*copies));
+    for (int i = 0; i < count; i++) {
+        copies[i].from = argv[first + 2 * i];
+        copies[i].to = argv[first + 2 * i + 1];
+        copies[i].is_buffered = is_buffered;
+        if (pthread_create(&copies[i].thread, NULL, run, &copies[i])) {
+            perror("pthread_create");
+            return 1;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        pthread_join(copies[i].thread, NULL);
+        if (copies[i].error) {
+            fprintf(stderr, "v2c-copy: %s\n", err_message(copies[i].error));
+            status = 1;
+        } else {
+            printf("%s: %" PRIu64 " MiB copied, %" PRIu64 " MiB zeroes, %" PRId64 " ms\n",
+                   copies[i].to, (uint64_t)(copies[i].progress.copied_bytes / MIB),
+                   (uint64_t)(copies[i].progress.zeroed_bytes / MIB),
+                   copies[i].progress.elapsed_ms);
+        }
+        err_free(copies[i].error);
+    }
+    free(copies);
+    return status;
+}
