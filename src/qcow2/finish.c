@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -90,6 +91,26 @@ write_refcounts(struct qcow2_image *image, const struct qcow2_scan *scan, struct
     return qcow2_sync_io(image, IO_DATASYNC, NULL, 0, 0, err);
 }
 
+/* Gives the blocks of clusters that nobody uses back to the file system.  Only a saving: many NFS
+ * servers cannot, and then nothing is lost but room. */
+static void
+punch_holes(struct qcow2_image *image, const struct qcow2_scan *scan)
+{
+    uint64_t cs = image->g.cluster_size, cluster = 0;
+
+    while (cluster < scan->end) {
+        uint64_t first = cluster;
+
+        while (cluster < scan->end && !qcow2_scan_is_used(scan, cluster))
+            cluster++;
+        if (cluster == first)
+            cluster++;
+        else if (fallocate(image->file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           (off_t)(first * cs), (off_t)((cluster - first) * cs)) < 0)
+            return;
+    }
+}
+
 static int
 lower_refcounts(struct qcow2_image *image, struct err **err)
 {
@@ -103,6 +124,8 @@ lower_refcounts(struct qcow2_image *image, struct err **err)
     /* The refcount block of span 0 stands before all data; that of another span before its data. */
     end = MAX(end, image->g.first_free * image->g.cluster_size);
     result = write_refcounts(image, &scan, err);
+    if (result == 0)
+        punch_holes(image, &scan);
     qcow2_scan_done(&scan);
     if (result < 0 || qcow2_sync_io(image, IO_TRUNCATE, NULL, 0, end, err) < 0)
         return -1;

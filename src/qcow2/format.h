@@ -49,7 +49,8 @@
  *     checkpoint  dirty 4 KiB pages of L2 and L1, in any order; one sync; then it is published.  A
  *                 failed write or sync ends the image: what counts is the last published checkpoint
  *     finish      checkpoint; ZERO clusters unmapped, empty L2 tables dropped; sync; refcounts as
- *                 recounted from the map; sync; length; sync
+ *                 recounted from the map; sync; holes punched where nothing is used, as far as the
+ *                 file system can; length; sync
  *     resume      everything validated; spans beyond the last reference dropped, sync; length down to
  *                 the last reference and up to the end of its span (this restores I4); refcount
  *                 blocks of ones; sync */

@@ -292,6 +292,27 @@ zeroed_ranges_read_as_zeroes_and_are_given_back(void **state)
 }
 
 static void
+the_room_of_zeroed_clusters_goes_back_to_the_file_system(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t size = 16 * MIB;
+    struct qcow2_image *image = create(f, size);
+    struct stat before, after;
+
+    size_raw(f, size);
+    for (uint64_t at = 0; at < size; at += MIB)
+        assert_int_equal(support_write(qcow2_target(image), f->pool, f->bytes, at, MIB, NULL), 0);
+    assert_int_equal(support_zero(qcow2_target(image), 0, 15 * MIB, NULL), 0);
+    write_both(f, image, 15 * MIB, MIB);
+    assert_int_equal(stat(f->path, &before), 0);
+    finish(&image);
+    assert_int_equal(stat(f->path, &after), 0);
+    assert_int_equal(support_qemu_check(f->path), 0);
+    assert_true(support_same(f->raw, f->path));
+    assert_true((before.st_blocks - after.st_blocks) * 512 >= (int64_t)(14 * MIB));
+}
+
+static void
 old_bytes_of_a_zeroed_cluster_do_not_come_back(void **state)
 {
     struct fixture *f = *state;
@@ -602,6 +623,7 @@ main(void)
         T(an_image_of_many_spans_is_clean_and_equal),
         T(many_writes_and_a_checkpoint_go_on_together),
         T(zeroed_ranges_read_as_zeroes_and_are_given_back),
+        T(the_room_of_zeroed_clusters_goes_back_to_the_file_system),
         T(old_bytes_of_a_zeroed_cluster_do_not_come_back),
         T(a_disk_zeroed_whole_holds_nothing),
         T(what_a_checkpoint_covered_is_there_after_resume),
