@@ -10,6 +10,8 @@
 
 struct err;
 
+#define COMMAND_FAILED_AND_SAID_SO 1
+
 struct command {
     const char *name;
     const char *words;       /* what follows the flags in the usage line; "" when nothing may */
@@ -18,7 +20,8 @@ struct command {
     const struct option_def *options;
     size_t values_size; /* of the struct that they describe */
     bool is_hidden;
-    /* @values was parsed into; zeroed before.  Prints its own output; errors are main's to print. */
+    /* @values was parsed into; zeroed before.  Prints its own output.  0; -1 with *err, which is printed
+     * for it; or COMMAND_FAILED_AND_SAID_SO. */
     int (*run)(void *values, const struct words *words, struct err **err);
 };
 

@@ -86,6 +86,7 @@ cli_main(int argc, char **argv)
 {
     CLEANUP(err_freep) struct err *err = NULL;
     const struct command *command;
+    int rc;
 
     if (argc < 2)
         return usage(stderr, EXIT_USAGE);
@@ -99,10 +100,11 @@ cli_main(int argc, char **argv)
         fprintf(stderr, "unknown command: %s\n\n", argv[1]);
         return usage(stderr, EXIT_USAGE);
     }
-    if (run_command(command, argc - 2, argv + 2, &err) < 0) {
+    rc = run_command(command, argc - 2, argv + 2, &err);
+    if (rc < 0)
         print_error(command, err);
+    if (rc != 0)
         return EXIT_FAILED;
-    }
     /* What did not reach stdout (a full disk, a closed pipe) was not told. */
     if (fflush(stdout) != 0) {
         fprintf(stderr, "%s failed: cannot write to standard output\n", command->name);

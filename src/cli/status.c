@@ -15,7 +15,8 @@
 /* ---- text ------------------------------------------------------------------------------------- */
 
 static void
-append_disk(struct str *out, const struct store_disk *disk, const struct store_progress *p)
+append_disk(struct str *out, const struct store_disk *disk, const struct store_progress *p,
+            bool is_running)
 {
     str_appendf(out, "  %-10s %-10s %6.2f%%", disk->name, p->stage, p->percent);
     if (p->planned_bytes) {
@@ -24,7 +25,7 @@ append_disk(struct str *out, const struct store_disk *disk, const struct store_p
         str_append(out, " of ");
         text_append_bytes(out, p->planned_bytes);
     }
-    if (p->rate_bytes_per_s && p->percent < 100) {
+    if (is_running && p->rate_bytes_per_s && p->percent < 100) {
         str_append(out, "  ");
         text_append_rate(out, p->rate_bytes_per_s);
         str_append(out, "  ETA ");
@@ -47,7 +48,7 @@ append_view(struct str *out, const struct vm_view *view)
                 view->is_finalize_requested ? "true" : "false",
                 view->is_finalize_now ? "true" : "false", view->percent);
     for (size_t i = 0; i < view->disks.count; i++)
-        append_disk(out, &view->disks.items[i], &view->progress[i]);
+        append_disk(out, &view->disks.items[i], &view->progress[i], view->is_running);
     if (r->id && r->stage != STAGE_DONE)
         str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
                     view->is_running ? "running" : "not running", r->delta_rounds);

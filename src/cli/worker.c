@@ -231,7 +231,12 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     if (rc < 0)
         report_failure((int)v->report_fd, failure);
     spec_list_done(&specs);
-    return rc < 0 ? err_move(err, &failure) : 0;
+    if (rc == 0)
+        return 0;
+    if (v->report_fd < 0)
+        return err_move(err, &failure);
+    err_free(failure);
+    return COMMAND_FAILED_AND_SAID_SO;
 }
 
 const struct command command_worker = {
