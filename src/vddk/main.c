@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vddk/say.h"
@@ -27,6 +28,7 @@
 #define MAX_SLOTS     4096U
 #define MAX_QUERIES   16U   /* EXTENTS that wait for their answer */
 #define LEAVE_MS      30000 /* VDDK may hang in its own clean-up too */
+#define IDLE_MS       30000
 
 #define EXIT_USAGE    2
 #define EXIT_NONSENSE 3
@@ -76,14 +78,15 @@ static struct {
     unsigned queries;
     struct job_queue out; /* answers on their way to the socket */
 
-    int wake_fd; /* eventfd: something is in `done`, or the VDDK thread has ended */
+    long idle_ms; /* until the session on the host is kept alive */
+    int wake_fd;  /* eventfd: something is in `done`, or the VDDK thread has ended */
     pthread_mutex_t lock;
     pthread_cond_t todo_changed;
     struct job_queue todo, done; /* lock */
     bool is_quitting, has_ended; /* lock */
 
     struct session session; /* the VDDK thread's */
-} server = {.lock = PTHREAD_MUTEX_INITIALIZER, .todo_changed = PTHREAD_COND_INITIALIZER};
+} server = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle_ms = IDLE_MS};
 
 /* ---- jobs ------------------------------------------------------------------------------------- */
 
@@ -287,21 +290,42 @@ do_job(struct job *job, bool is_quitting)
     abort();
 }
 
+/* The next job, or NULL when none came for a while. */
+static struct job *
+wait_for_job(bool *ret_is_quitting)
+{
+    struct timespec until;
+    struct job *job;
+    int error = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += server.idle_ms / 1000;
+    until.tv_nsec += server.idle_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&server.lock);
+    while (!(job = queue_pop(&server.todo)) && error != ETIMEDOUT)
+        error = pthread_cond_timedwait(&server.todo_changed, &server.lock, &until);
+    *ret_is_quitting = server.is_quitting;
+    pthread_mutex_unlock(&server.lock);
+    return job;
+}
+
 static void *
 vddk_main(void *unused)
 {
     bool is_last = false;
 
     while (!is_last) {
-        struct job *job;
         bool is_quitting;
+        struct job *job = wait_for_job(&is_quitting);
 
-        pthread_mutex_lock(&server.lock);
-        while (!(job = queue_pop(&server.todo)))
-            pthread_cond_wait(&server.todo_changed, &server.lock);
-        is_quitting = server.is_quitting;
-        pthread_mutex_unlock(&server.lock);
-        is_last = do_job(job, is_quitting);
+        if (job)
+            is_last = do_job(job, is_quitting);
+        else
+            session_keep_alive(&server.session);
     }
     pthread_mutex_lock(&server.lock);
     server.has_ended = true;
@@ -624,6 +648,27 @@ take_inheritance(void)
     (void)fcntl(VDDK_WIRE_MEMORY_FD, F_SETFD, FD_CLOEXEC);
 }
 
+static void
+init_server(void)
+{
+    const char *idle_ms = getenv("V2C_VDDK_IDLE_MS"); /* for tests */
+    pthread_condattr_t monotonic;
+
+    if (idle_ms && *idle_ms)
+        server.idle_ms = strtol(idle_ms, NULL, 10);
+    if (server.idle_ms <= 0)
+        server.idle_ms = IDLE_MS;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&server.todo_changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    queue_init(&server.todo);
+    queue_init(&server.done);
+    queue_init(&server.out);
+    session_init(&server.session);
+    server.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
 int
 main(void)
 {
@@ -636,11 +681,7 @@ main(void)
         return EXIT_USAGE;
     }
     take_inheritance();
-    queue_init(&server.todo);
-    queue_init(&server.done);
-    queue_init(&server.out);
-    session_init(&server.session);
-    server.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    init_server();
     if (server.wake_fd < 0 || pthread_create(&thread, NULL, vddk_main, NULL) != 0) {
         say(SAY_ERROR, "cannot start: %s", strerror(errno));
         return 1;

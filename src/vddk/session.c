@@ -479,6 +479,25 @@ session_drain(struct session *session)
     pthread_mutex_unlock(&session->lock);
 }
 
+void
+session_keep_alive(struct session *session)
+{
+    static _Alignas(VIX_UNBUFFERED) uint8_t data[VIX_UNBUFFERED];
+    uint64_t size = session->capacity < sizeof(data) ? session->capacity : sizeof(data), error;
+    unsigned in_flight;
+
+    pthread_mutex_lock(&session->lock);
+    in_flight = session->in_flight;
+    pthread_mutex_unlock(&session->lock);
+    if (!session->handle || in_flight)
+        return;
+    error = CALL(session, CALL_READ, size,
+                 session->library.Read(session->handle, 0, size / VIX_SECTOR, data));
+    if (VIX_ERROR_CODE(error) != VIX_OK)
+        say(SAY_DEBUG, "the read that keeps the session alive: error %llu",
+            (unsigned long long)error);
+}
+
 /* ---- extents ---------------------------------------------------------------------------------- */
 
 static void

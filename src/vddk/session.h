@@ -75,6 +75,8 @@ void session_extents(struct session *session, uint64_t offset, uint64_t length,
 void session_read(struct session *session, struct session_read *read);
 /* Waits until no read is in flight. */
 void session_drain(struct session *session);
+/* Reads a little if nothing is in flight: hosts close a session that is idle for a minute. */
+void session_keep_alive(struct session *session);
 /* What the library has to say of an error, with what it logged just before. */
 void session_explain(struct session *session, enum vddk_wire_failure failure, uint64_t vix_error,
                      struct vddk_wire_result *ret_result);

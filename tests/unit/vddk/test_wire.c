@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/child.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "centre.h"
@@ -334,7 +335,7 @@ started_by_hand_it_says_who_starts_it(void **state)
 }
 
 static void
-its_last_lines_at_debug_level_count_the_calls(void **state)
+its_last_lines_count_the_calls_and_show_that_an_idle_session_is_kept_alive(void **state)
 {
     struct fixture *f = *state;
     int pipe_fds[2], saved = dup(STDERR_FILENO);
@@ -349,14 +350,17 @@ its_last_lines_at_debug_level_count_the_calls(void **state)
     assert_int_equal(pipe(pipe_fds), 0);
     assert_true(dup2(pipe_fds[1], STDERR_FILENO) >= 0);
     setenv("V2C_LOG", "debug", 1);
+    setenv("V2C_VDDK_IDLE_MS", "10", 1);
     start_process(f, true);
     unsetenv("V2C_LOG");
+    unsetenv("V2C_VDDK_IDLE_MS");
     assert_true(dup2(saved, STDERR_FILENO) >= 0);
     close(saved);
     close(pipe_fds[1]);
     (void)open_disk(f);
     send_range(f, VDDK_WIRE_READ, 0, MIB, 0);
     receive_bytes(f, &read_answer, sizeof(read_answer));
+    clock_sleep_ms(200); /* idle on purpose */
     send_close(f);
     receive_bytes(f, &closed, sizeof(closed));
     while (length < sizeof(text) - 1 &&
@@ -367,6 +371,7 @@ its_last_lines_at_debug_level_count_the_calls(void **state)
     expect_exit(f, 0);
     assert_non_null(strstr(text, "[vddk web01.vmdk] ReadAsync until done          1 calls"));
     assert_non_null(strstr(text, "1048576 bytes"));
+    assert_non_null(strstr(text, "[vddk web01.vmdk] Read  ")); /* the session was kept alive */
     assert_non_null(strstr(text, "4 buffers of 16 x 64 KiB")); /* the library read our settings */
     assert_null(strstr(text, "warning"));                      /* PhoneHome is only noise */
 }
@@ -595,7 +600,7 @@ main(void)
         TEST(signals_of_the_terminal_and_of_the_service_do_not_end_it),
         TEST(a_failed_open_leaves_only_close),
         TEST(without_LD_LIBRARY_PATH_the_plugins_are_not_found),
-        TEST(its_last_lines_at_debug_level_count_the_calls),
+        TEST(its_last_lines_count_the_calls_and_show_that_an_idle_session_is_kept_alive),
         cmocka_unit_test(started_by_hand_it_says_who_starts_it),
     };
     const struct CMUnitTest nonsense_ends_it_with_status_3[] = {
