@@ -20,6 +20,8 @@
 #include "fakevddk/fake.h"
 
 #define MAX_PIECES 512 /* frames in flight */
+#define KEPT       32
+#define KEPT_SIZE  (1024U * 1024)
 #define PATIENCE_S 20
 #define MAX_ANSWER 65536
 #define LONE_NS    500000 /* how long a finished read waits for another to be mixed with */
@@ -28,7 +30,9 @@ _Thread_local bool fake_is_in_callback;
 
 struct read_op {
     struct read_op *next;
-    uint8_t *data;
+    uint8_t *data;    /* the caller's: nothing of the answer shows there before the callback */
+    uint8_t *staging; /* where the answer arrives */
+    uint32_t length;
     uint64_t error;
     unsigned pieces_left;
     int64_t due_ns;
@@ -55,6 +59,8 @@ struct fake_remote {
     struct piece pieces[MAX_PIECES];
     struct read_op *ready; /* finished, not yet told */
     unsigned ready_count, in_flight;
+    uint8_t *kept[KEPT]; /* staging memory: fresh pages would cost more than the read */
+    unsigned kept_count;
     bool is_over; /* the link has ended */
     bool is_closing;
     unsigned seed;
@@ -415,11 +421,19 @@ pick_ready(struct fake_remote *remote, int64_t *ret_wait_ns)
 static void
 complete(struct fake_remote *remote, struct read_op *op)
 {
+    uint8_t *staging = op->staging;
+
+    if (!op->error && op->length)
+        memcpy(op->data, op->staging, op->length);
     fake_is_in_callback = true;
     op->done(op->opaque, op->error);
     fake_is_in_callback = false;
-    free(op);
     pthread_mutex_lock(&remote->lock);
+    if (op->length <= KEPT_SIZE && remote->kept_count < KEPT)
+        remote->kept[remote->kept_count++] = staging;
+    else
+        free(staging);
+    free(op);
     remote->in_flight--;
     pthread_cond_broadcast(&remote->changed);
     pthread_mutex_unlock(&remote->lock);
@@ -564,9 +578,25 @@ fake_remote_close(struct fake_remote *remote)
     SSL_CTX_free(remote->tls);
     free(remote->answer_data);
     free(remote->failure);
+    while (remote->kept_count)
+        free(remote->kept[--remote->kept_count]);
     pthread_cond_destroy(&remote->changed);
     pthread_mutex_destroy(&remote->lock);
     free(remote);
+}
+
+/* Lock held. */
+static uint8_t *
+get_staging(struct fake_remote *remote, uint32_t length)
+{
+    uint8_t *staging;
+
+    if (length <= KEPT_SIZE && remote->kept_count)
+        return remote->kept[--remote->kept_count];
+    staging = malloc(length <= KEPT_SIZE ? KEPT_SIZE : length);
+    if (!staging)
+        abort();
+    return staging;
 }
 
 void
@@ -578,8 +608,9 @@ fake_remote_read(struct fake_remote *remote, uint8_t *data, uint64_t offset, uin
 
     if (!op)
         abort();
-    *op = (struct read_op){.data = data, .done = done, .opaque = opaque};
+    *op = (struct read_op){.data = data, .length = length, .done = done, .opaque = opaque};
     pthread_mutex_lock(&remote->lock);
+    op->staging = get_staging(remote, length);
     if (fake_control("latency-ms", 0, &latency_ms))
         op->due_ns = now_ns() + (int64_t)latency_ms * 1000000 +
                      rand_r(&remote->seed) % (int)(latency_ms * 1000 + 1) * 1000LL;
@@ -596,7 +627,7 @@ fake_remote_read(struct fake_remote *remote, uint8_t *data, uint64_t offset, uin
         }
         piece = get_piece(remote, &id);
         piece->op = op;
-        piece->data = data + at;
+        piece->data = op->staging + at;
         piece->length = size;
         op->pieces_left++;
         send_request(remote, LAB_NFC_READ, id, offset + at, size, NULL, 0);
