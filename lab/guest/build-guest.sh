@@ -195,7 +195,7 @@ make_root() {
     make_ext4 v2c-root "$work/root" 1048576 $(((root_mib - 1) * 1024)) "$work/root.raw"
     rm -rf "$work/root"
     cat >"$work/grub.cfg" <<'CFG'
-linux (hd0,msdos1)/boot/vmlinuz console=ttyS0,115200 quiet random.trust_cpu=on mitigations=off
+linux (hd0,msdos1)/boot/vmlinuz console=ttyS0,115200 quiet random.trust_cpu=on mitigations=off cryptomgr.notests
 initrd (hd0,msdos1)/boot/initrd.gz
 boot
 CFG

@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -15,6 +18,7 @@
 #include "base/util.h"
 #include "guest/guest.h"
 #include "guest/image.h"
+#include "guest/live.h"
 #include "tests/unit/check.h"
 #include "tests/unit/lab/guest/wait.h"
 
@@ -281,6 +285,76 @@ what_differs_between_two_views_is_changed(void **state)
     note("changes cover the differences of two views");
 }
 
+struct reader {
+    pthread_t thread;
+    unsigned disk;
+    uint64_t view;
+    atomic_uint reads;
+    char *failure; /* of the read that ended it; owned */
+};
+
+/* Reads blocks here and there, until a read fails. */
+static void *
+read_until_failure(void *opaque)
+{
+    struct reader *reader = opaque;
+    CLEANUP(free_charp) char *data = xcalloc(1, BLOCK);
+    uint64_t blocks = disks[reader->disk].capacity / BLOCK;
+    struct err *mine = NULL;
+
+    for (uint64_t i = 0;; i += 37) {
+        if (machine->ops->read(machine, reader->disk, reader->view, data, BLOCK, i % blocks * BLOCK,
+                               &mine) < 0)
+            break;
+        atomic_fetch_add(&reader->reads, 1);
+    }
+    reader->failure = xstrdup(err_message(mine));
+    err_freep(&mine);
+    return NULL;
+}
+
+static void
+await_reads(struct reader *readers, unsigned count, unsigned more)
+{
+    int64_t deadline = clock_monotonic_ms() + BOOT_MS;
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned goal = atomic_load(&readers[i].reads) + more;
+
+        while (atomic_load(&readers[i].reads) < goal) {
+            if (clock_monotonic_ms() > deadline)
+                fail_msg("reader %u does not get on", i);
+            clock_sleep_ms(5);
+        }
+    }
+}
+
+static void
+readers_go_on_while_other_views_come_and_go_and_end_with_their_own(void **state)
+{
+    struct reader readers[6] = {0};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(readers); i++) {
+        readers[i].disk = i % 2;
+        readers[i].view = 5;
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_until_failure, &readers[i]),
+                         0);
+    }
+    for (uint64_t view = 6; view < 9; view++) {
+        assert_ok(machine->ops->freeze(machine, view, &err), &err);
+        await_reads(readers, ARRAY_SIZE(readers), 4);
+        assert_ok(machine->ops->thaw(machine, view, &err), &err);
+    }
+    assert_ok(machine->ops->freeze(machine, 9, &err), &err);
+    assert_ok(machine->ops->thaw(machine, 5, &err), &err);
+    for (unsigned i = 0; i < ARRAY_SIZE(readers); i++) {
+        assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+        assert_non_null(readers[i].failure);
+        free(readers[i].failure);
+    }
+    note("readers went on");
+}
+
 static void
 changes_since_an_unknown_view_are_a_reset(void **state)
 {
@@ -295,23 +369,23 @@ changes_since_an_unknown_view_are_a_reset(void **state)
     assert_int_equal(extents.count, 0);
 }
 
-/* The base copy of view 5, and one delta from it, which is thawed by then. */
+/* The base copy of view 9, and one delta from it, which is thawed by then. */
 static void
 a_base_copy_and_a_delta_are_taken_from_views(void **state)
 {
     for (unsigned i = 0; i < DISKS; i++) {
         struct extents extents = {0};
 
-        assert_ok(machine->ops->allocated(machine, i, 5, 0, disks[i].capacity, &extents, &err),
+        assert_ok(machine->ops->allocated(machine, i, 9, 0, disks[i].capacity, &extents, &err),
                   &err);
-        copy_extents(i, 5, &extents);
+        copy_extents(i, 9, &extents);
         vec_done(&extents);
     }
     assert_ok(machine->ops->thaw(machine, 3, &err), &err);
-    assert_ok(machine->ops->thaw(machine, 5, &err), &err);
-    assert_ok(machine->ops->freeze(machine, 6, &err), &err);
-    assert_true(copy_changes(5, 6) > 0);
-    assert_ok(machine->ops->thaw(machine, 6, &err), &err);
+    assert_ok(machine->ops->thaw(machine, 9, &err), &err);
+    assert_ok(machine->ops->freeze(machine, 10, &err), &err);
+    assert_true(copy_changes(9, 10) > 0);
+    assert_ok(machine->ops->thaw(machine, 10, &err), &err);
     note("base and delta copied");
 }
 
@@ -341,18 +415,18 @@ a_machine_that_is_off_can_be_frozen_too(void **state)
 {
     struct extents extents = {0};
 
-    assert_ok(machine->ops->freeze(machine, 7, &err), &err);
-    assert_int_equal(sum_view(machine, 0, disks[0].capacity, 7),
+    assert_ok(machine->ops->freeze(machine, 11, &err), &err);
+    assert_int_equal(sum_view(machine, 0, disks[0].capacity, 11),
                      sum_view(machine, 0, disks[0].capacity, 0));
-    assert_ok(machine->ops->changed(machine, 0, 7, 0, &extents, &err), &err);
+    assert_ok(machine->ops->changed(machine, 0, 11, 0, &extents, &err), &err);
     assert_int_equal(extents.count, 0);
-    assert_ok(machine->ops->thaw(machine, 7, &err), &err);
+    assert_ok(machine->ops->thaw(machine, 11, &err), &err);
 }
 
 static void
 the_last_delta_makes_the_copy_equal_to_the_disk(void **state)
 {
-    assert_true(copy_changes(6, 0) > 0);
+    assert_true(copy_changes(10, 0) > 0);
     for (unsigned i = 0; i < DISKS; i++) {
         CLEANUP(free_charp) char *raw = copy_path(i, "raw"), *qcow2 = copy_path(i, "qcow2");
         const char *compare[] = {"cmp", raw, machine->ops->raw_path(machine, i), NULL};
@@ -381,6 +455,38 @@ closing_leaves_only_the_disks_and_logs(void **state)
         assert_int_equal(unlink(path), 0);
     }
     assert_int_equal(rmdir(live_dir), 0);
+}
+
+/* The oldest bitmaps are dropped; and when QEMU dies everything says so, nothing waits. */
+static void
+a_long_history_and_a_killed_qemu(void **state)
+{
+    struct lab_machine_plan off = *plan();
+    struct extents extents = {0};
+    char byte;
+
+    off.is_off = true;
+    machine->ops->close(machine);
+    machine = NULL;
+    assert_ok(lab_live_new(&off, &machine, &err), &err);
+    for (uint64_t view = 1; view <= 36; view++) {
+        assert_ok(machine->ops->freeze(machine, view, &err), &err);
+        if (view < 36)
+            assert_ok(machine->ops->thaw(machine, view, &err), &err);
+    }
+    assert_ok(machine->ops->changed(machine, 0, 10, 36, &extents, &err), &err);
+    assert_int_equal(machine->ops->changed(machine, 0, 2, 36, &extents, &err), -1);
+    assert_err(&err, E_CBT_RESET);
+    assert_ok(machine->ops->power_on(machine, &err), &err);
+    assert_int_equal(kill(((struct live *)(void *)machine)->qemu.child.pid, SIGKILL), 0);
+    await_off(machine, 10000);
+    assert_int_equal(machine->ops->read(machine, 0, 36, &byte, 1, 0, &err), -1);
+    assert_err(&err, E_NET);
+    assert_int_equal(machine->ops->freeze(machine, 37, &err), -1);
+    assert_err(&err, E_NET);
+    assert_int_equal(machine->ops->power_on(machine, &err), -1);
+    assert_err(&err, E_IO);
+    note("a killed QEMU");
 }
 
 /* ---- the second life --------------------------------------------------------------------------- */
@@ -526,11 +632,13 @@ main(void)
         cmocka_unit_test(what_holds_data_is_allocated),
         cmocka_unit_test(what_differs_between_two_views_is_changed),
         cmocka_unit_test(changes_since_an_unknown_view_are_a_reset),
+        cmocka_unit_test(readers_go_on_while_other_views_come_and_go_and_end_with_their_own),
         cmocka_unit_test(a_base_copy_and_a_delta_are_taken_from_views),
         cmocka_unit_test(a_pulled_plug_loses_nothing_that_was_promised),
         cmocka_unit_test(the_guest_shuts_down_when_asked),
         cmocka_unit_test(a_machine_that_is_off_can_be_frozen_too),
         cmocka_unit_test(the_last_delta_makes_the_copy_equal_to_the_disk),
+        cmocka_unit_test(a_long_history_and_a_killed_qemu),
         cmocka_unit_test(closing_leaves_only_the_disks_and_logs),
         cmocka_unit_test(the_copy_boots_on_virtio_with_every_file_in_place),
         cmocka_unit_test(a_lost_sector_is_noticed),
