@@ -48,7 +48,7 @@ until_true() {
     until "$@"; do
         [ $SECONDS -lt $end ] || finish "0 migrated: $what did not happen in time" 1
         if [ -n "$engine_pid" ] && ! kill -0 "$engine_pid" 2>/dev/null; then
-            finish "0 migrated: the engine ended before $what; see $work/engine.log" 1
+            finish "0 migrated: the engine ended before $what; see $work/control" 1
         fi
         sleep 0.2
     done
@@ -58,7 +58,7 @@ lab_state() { curl -sS --max-time 30 "$(info .control)/state"; }
 
 ./scripts/install-packages.sh build lab
 say "building"
-build_in build -Dtests="$(with_tests)" -- src/cli/v2c-engine src/vddk/v2c-vddk lab/v2c-lab lab/all
+build_in build -Dtests="$(with_tests)" -- src/cli/v2c-engine src/vddk/v2c-vddk lab/v2c-lab lab/fakevddk/lib64/libvixDiskLib.so.8 lab/fakevddk/lib64/libdiskLibPlugin.so
 if $boots; then
     say "preparing the guest (once; it is kept for the next time)"
     ./lab/guest/build-guest.sh >&2
@@ -70,9 +70,15 @@ build/lab/v2c-lab --dir "$work/lab" --scenario "lab/scenarios/$scenario.yaml" >"
 lab_pid=$!
 until_true 60 "the start of the lab" test -s "$work/lab/lab.json"
 name=$(info '.vms[0].name')
+guest_says() { find "$work/lab" -path "$work/lab/boot" -prune -o -name serial.log -exec cat {} + | grep -a "V2C-GUEST $1"; }
+if $boots; then
+    say "waiting until the source guest is up and writes"
+    until_true 90 "the boot of the source guest" guest_says verified >/dev/null
+    guest_says up >&2
+fi
 say "vCenter $(info .vcenter.address), CloudStack $(info .cloudstack.endpoint)"
 
-cat >"$work/config.yaml" <<YAML
+(umask 077 && cat >"$work/config.yaml") <<YAML
 vcenter:
   host: $(info .vcenter.address)
   user: $(info .vcenter.user)
@@ -111,18 +117,18 @@ target:
 YAML
 
 say "v2c-engine run --config config.yaml --spec spec.yaml"
-build/src/cli/v2c-engine run --config "$work/config.yaml" --spec "$work/spec.yaml" \
-    2> >(tee "$work/engine.log" >&2) &
+# On a terminal the engine draws bars; its log is kept in the VM's directory in any case.
+build/src/cli/v2c-engine run --config "$work/config.yaml" --spec "$work/spec.yaml" >&2 &
 engine_pid=$!
 state_json() { cat "$work/control/${name}"_*/state.json 2>/dev/null || echo '{}'; }
-rounds() { [ "$(state_json | jq '.delta_rounds // 0')" -ge 2 ]; }
+rounds() { [ "$(state_json | jq '.delta_rounds // 0')" -ge 2 ]; } 2>/dev/null
 until_true 150 "two delta rounds" rounds
 say "v2c-engine finalize"
 build/src/cli/v2c-engine finalize --config "$work/config.yaml" --spec "$work/spec.yaml" >&2
 status=0
 wait "$engine_pid" || status=$?
 engine_pid=''
-[ $status = 0 ] || finish "0 migrated: the engine failed (exit status $status); see $work/engine.log" 1
+[ $status = 0 ] || finish "0 migrated: the engine failed (exit status $status); see $work/control" 1
 
 imported() { lab_state | jq -e ".cloudstack.vms[] | select(.displayname == \"$name\") | $1" >/dev/null; }
 booted=0
@@ -148,11 +154,11 @@ done < <(state_json | jq -r '.disks | to_entries | sort_by(.value.key) | to_entr
 
 off=$(lab_state | jq ".vms[0].powered_off_at_ms")
 on=$(lab_state | jq ".cloudstack.vms[] | select(.displayname == \"$name\") | .started_at_ms")
-summary=$(state_json | jq -r --argjson off "$off" --argjson on "$on" '
-    ([.disks[].base_bytes // 0] | add) as $bytes | ([.disks[].base_ms // 0] | max) as $ms |
-    "downtime \(($on - $off) / 100 | round / 10) s, " +
-    "base \($bytes / 107374182.4 | round / 10) GiB at \($bytes / 1048.576 / $ms | round) MiB/s, " +
-    "deltas \(.delta_rounds)"')
+read -r bytes ms rounds < <(state_json | jq -r '
+    "\([.disks[].base_bytes // 0] | add) \([.disks[].base_ms // 0] | max) \(.delta_rounds)"')
+summary=$(awk -v down=$((on - off)) -v bytes="$bytes" -v ms="$ms" -v rounds="$rounds" 'BEGIN {
+    printf "downtime %.1f s, base %.1f GiB at %.0f MiB/s, deltas %d", down / 1000, bytes / 2 ^ 30,
+        bytes / 2 ^ 20 / (ms / 1000), rounds }')
 say "engine: $(state_json | jq -r '"stage \(.stage), CloudStack VM \(.cloudstack_vm_id)"')"
 left=$(lab_state | jq '[.vms[0].snapshots[] | select(.name | startswith("v2c-"))] | length')
 
