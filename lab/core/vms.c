@@ -250,7 +250,10 @@ lab_vm_is_on(struct lab *lab, struct lab_vm *vm)
         vm->powered_on_at_ms = (uint64_t)clock_wall_ms();
         vm->powered_off_at_ms = 0;
     } else {
-        vm->powered_off_at_ms = (uint64_t)clock_wall_ms();
+        /* A machine that saw it happen knows better than we, who have just asked. */
+        uint64_t seen = vm->machine->ops->off_at_ms ? vm->machine->ops->off_at_ms(vm->machine) : 0;
+
+        vm->powered_off_at_ms = seen ? seen : (uint64_t)clock_wall_ms();
     }
     touch(lab, vm);
     return is_on;

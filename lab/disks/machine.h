@@ -27,6 +27,9 @@ struct lab_machine_ops {
     /* Asks the guest; is_on turns false some time later. */
     int (*shutdown_guest)(struct lab_machine *machine, struct err **err);
     bool (*is_on)(struct lab_machine *machine);
+    /* Wall clock of the moment it last went off, 0 while on or when it never was; NULL: the machine
+     * does not know better than who asks is_on. */
+    uint64_t (*off_at_ms)(struct lab_machine *machine);
     int (*freeze)(struct lab_machine *machine, uint64_t view, struct err **err);
     int (*thaw)(struct lab_machine *machine, uint64_t view, struct err **err);
     /* Bytes of disk number @disk in a view. */

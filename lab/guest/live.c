@@ -31,6 +31,8 @@ on_event(void *opaque, const char *event)
 
     if (event && strcmp(event, "SHUTDOWN"))
         return;
+    if (live->is_on)
+        live->off_at_ms = (uint64_t)clock_wall_ms();
     live->is_on = live->is_asked = false;
     live->is_gone = live->is_gone || !event;
     pthread_cond_broadcast(&live->changed);
@@ -45,12 +47,22 @@ live_is_on(struct lab_machine *machine)
     return live->is_on;
 }
 
+static uint64_t
+live_off_at_ms(struct lab_machine *machine)
+{
+    struct live *live = self(machine);
+    SCOPE_LOCK(&live->mutex);
+
+    return live->off_at_ms;
+}
+
 static void
 set_on(struct live *live, bool is_on)
 {
     SCOPE_LOCK(&live->mutex);
 
     live->is_on = is_on && !live->is_gone;
+    live->off_at_ms = live->is_on ? 0 : (uint64_t)clock_wall_ms();
     live->is_asked = false;
     pthread_cond_broadcast(&live->changed);
 }
@@ -194,6 +206,7 @@ static const struct lab_machine_ops OPS = {
     .power_off = live_power_off,
     .shutdown_guest = live_shutdown_guest,
     .is_on = live_is_on,
+    .off_at_ms = live_off_at_ms,
     .freeze = live_freeze,
     .thaw = live_thaw,
     .read = live_read,

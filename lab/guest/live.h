@@ -39,6 +39,7 @@ struct live {
     pthread_mutex_t mutex;   /* guards all below */
     pthread_cond_t changed;
     bool is_on, is_gone; /* gone: QEMU has ended */
+    uint64_t off_at_ms;  /* wall clock; 0 while on */
     bool is_asked;       /* to shut down: the button is pressed again and again */
     bool is_closing, has_button_thread;
     pthread_t button_thread;

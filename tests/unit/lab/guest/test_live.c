@@ -404,8 +404,12 @@ a_pulled_plug_loses_nothing_that_was_promised(void **state)
 static void
 the_guest_shuts_down_when_asked(void **state)
 {
+    int64_t asked_ms = clock_wall_ms();
+
+    assert_int_equal(machine->ops->off_at_ms(machine), 0);
     assert_ok(machine->ops->shutdown_guest(machine, &err), &err);
     await_off(machine, BOOT_MS);
+    assert_in_range(machine->ops->off_at_ms(machine), asked_ms, clock_wall_ms());
     await_console(live_dir, "V2C-GUEST down files=", 1, 1000);
     note("shut down");
 }
