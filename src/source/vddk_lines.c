@@ -23,33 +23,61 @@ vddk_lines_open(struct vddk_lines *lines, int *ret_theirs, struct err **err)
 }
 
 /* Its own lines begin with "[vddk NAME] " and say how bad they are; all else comes from somebody who
- * had no other place for it, such as the C library when it aborts. */
+ * had no other place for it, such as the C library when it aborts.  The word is taken out of the line:
+ * the log says it too. */
 static enum log_level
-level_of(const char *line)
+take_level(char *line)
 {
-    const char *text = strncmp(line, "[vddk", 5) ? NULL : strstr(line, "] ");
+    static const struct {
+        const char *word;
+        enum log_level level;
+    } words[] = {{"warning: ", LOG_WARNING}, {"error: ", LOG_ERROR}};
+    char *text = strncmp(line, "[vddk", 5) ? NULL : strstr(line, "] ");
 
     if (!text)
         return LOG_WARNING;
-    if (!strncmp(text + 2, "error: ", 7))
-        return LOG_ERROR;
-    return strncmp(text + 2, "warning: ", 9) ? LOG_DEBUG : LOG_WARNING;
+    text += 2;
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        size_t length = strlen(words[i].word);
+
+        if (strncmp(text, words[i].word, length) != 0)
+            continue;
+        memmove(text, text + length, strlen(text + length) + 1);
+        return words[i].level;
+    }
+    return LOG_DEBUG;
+}
+
+/* VDDK says the same of each of a hundred reads. */
+static void
+tell_repeats(struct vddk_lines *lines)
+{
+    if (lines->repeats)
+        log_write(lines->last_level, "%s (%u times more)", lines->last, lines->repeats);
+    lines->repeats = 0;
 }
 
 static void
 take_line(struct vddk_lines *lines, size_t length)
 {
     char *line = lines->text;
+    enum log_level level;
 
     line[length] = '\0';
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';
-    if (*line) {
-        (void)snprintf(lines->last, sizeof(lines->last), "%.*s", (int)sizeof(lines->last) - 1,
-                       line);
-        log_write(level_of(line), "%s", line);
+    if (!*line)
+        return;
+    level = take_level(line);
+    if (!strncmp(line, lines->last, sizeof(lines->last) - 1)) {
+        lines->repeats++;
+        return;
     }
+    tell_repeats(lines);
+    (void)snprintf(lines->last, sizeof(lines->last), "%.*s", (int)sizeof(lines->last) - 1, line);
+    lines->last_level = level;
+    log_write(level, "%s", line);
 }
 
 void
@@ -90,6 +118,7 @@ vddk_lines_pump(struct vddk_lines *lines)
 void
 vddk_lines_done(struct vddk_lines *lines)
 {
+    tell_repeats(lines);
     close_fdp(&lines->fd);
     lines->fd = -1;
     lines->length = 0;

@@ -8,13 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct err;
+#include "base/log.h"
 
 struct vddk_lines {
     int fd; /* owned; -1 when there is nothing more to come */
     size_t length;
     char text[2048]; /* a line that has not ended yet */
     char last[200];  /* the last whole one, for the report of a crash */
+    enum log_level last_level;
+    unsigned repeats; /* of the last one, not told yet */
 };
 
 #define VDDK_LINES_NONE ((struct vddk_lines){.fd = -1})

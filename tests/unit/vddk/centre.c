@@ -76,9 +76,9 @@ centre_check(const uint8_t *data, uint64_t offset, uint32_t length)
 }
 
 void
-centre_misbehave(struct centre *centre, const char *where, const char *action)
+centre_misbehave(struct centre *centre, const char *where, const char *action, int count)
 {
-    json_t *fault = json_pack("{s:s, s:s, s:i}", "where", where, "action", action, "count", 1);
+    json_t *fault = json_pack("{s:s, s:s, s:i}", "where", where, "action", action, "count", count);
 
     assert_int_equal(lab_faults_add(centre->lab.faults, fault, NULL), 0);
     json_decref(fault);

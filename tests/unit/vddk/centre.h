@@ -28,8 +28,9 @@ void centre_start(struct centre *centre, uint64_t capacity);
 void centre_stop(struct centre *centre);
 /* Everything right: the snapshot, the thumbprint, the fake library. */
 struct source_vddk_options centre_options(const struct centre *centre, struct disk_pool *pool);
-/* The next pass of the disk server at @where ("nfc.open", "nfc.read") is hit by @action. */
-void centre_misbehave(struct centre *centre, const char *where, const char *action);
+/* The next @count passes (-1: all) of the disk server at @where ("nfc.open", "nfc.read") are hit by
+ * @action. */
+void centre_misbehave(struct centre *centre, const char *where, const char *action, int count);
 /* Whether the MiB that @offset lies in holds data. */
 bool centre_is_data(uint64_t offset);
 /* Fails the test unless @data is what the disk has there. */
