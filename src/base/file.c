@@ -109,6 +109,28 @@ file_replace(const char *path, const void *data, size_t length, mode_t mode, str
     return file_sync_dir(path, err);
 }
 
+int
+file_publish(const char *from, const char *to, bool *ret_exists, struct err **err)
+{
+    int errnum;
+
+    /* link(2) refuses an existing name on every file system that has it; the others have renameat2. */
+    if (link(from, to) == 0) {
+        *ret_exists = false;
+        (void)unlink(from);
+        return file_sync_dir(to, err);
+    }
+    errnum = errno;
+    if (errnum != EEXIST && renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
+        *ret_exists = false;
+        return file_sync_dir(to, err);
+    }
+    if (errnum != EEXIST && errno != EEXIST)
+        return err_set_errno(err, E_IO, errnum, "%s", to);
+    *ret_exists = true;
+    return 0;
+}
+
 static int
 make_dir(const char *path, mode_t mode, struct err **err)
 {

@@ -21,6 +21,9 @@ int file_make_dirs(const char *path, mode_t mode, struct err **err);
 int file_pread(int fd, void *data, size_t length, uint64_t offset, struct err **err);
 int file_pwrite(int fd, const void *data, size_t length, uint64_t offset, struct err **err);
 int file_sync_dir(const char *path_of_file, struct err **err);
+/* Gives the file @from the name @to on the same file system, durably, and never over another file.
+ * *ret_exists, set on success: there was one, and nothing was done.  E_IO. */
+int file_publish(const char *from, const char *to, bool *ret_exists, struct err **err);
 
 /* Takes an exclusive OFD lock on the file at @path (made if missing, mode 0600) without waiting.
  * The lock lives until the returned close-on-exec fd is closed, so it never survives a crash and no

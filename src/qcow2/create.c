@@ -44,23 +44,17 @@ write_metadata(struct qcow2_image *image, const char *owner_id, struct err **err
     return qcow2_sync_io(image, IO_DATASYNC, NULL, 0, 0, err);
 }
 
-/* Gives the file its name; never over another one.  link(2) refuses an existing name on every file
- * system that has it; the others have renameat2. */
+/* Gives the file its name; never over another one. */
 static int
 give_name(const char *unborn, const char *path, struct err **err)
 {
-    int errnum;
+    CLEANUP(err_freep) struct err *error = NULL;
+    bool exists;
 
-    if (link(unborn, path) == 0) {
-        (void)unlink(unborn);
-        return file_sync_dir(path, err);
-    }
-    errnum = errno;
-    if (errnum != EEXIST && renameat2(AT_FDCWD, unborn, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
-        return file_sync_dir(path, err);
-    if (errnum == EEXIST || errno == EEXIST)
-        return err_set(err, E_TARGET_EXISTS, "%s exists", path);
-    return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", path);
+    if (file_publish(unborn, path, &exists, &error) < 0)
+        return err_set(err, err_code(error) == E_IO ? E_TARGET_CREATE : err_code(error), "%s",
+                       err_message(error));
+    return exists ? err_set(err, E_TARGET_EXISTS, "%s exists", path) : 0;
 }
 
 static int

@@ -295,6 +295,29 @@ a_second_lock_of_the_same_process_is_refused(void **state)
 }
 
 static void
+a_published_file_never_replaces_another(void **state)
+{
+    CLEANUP(free_charp) char *from = in_dir("unborn"), *to = in_dir("born"), *data = NULL;
+    CLEANUP(free_charp) char *third = in_dir("third");
+    struct err *err = NULL;
+    size_t length;
+    bool exists = true;
+
+    assert_ok(file_replace(from, "ours", 4, 0600, &err), &err);
+    assert_ok(file_publish(from, to, &exists, &err), &err);
+    assert_false(exists);
+    assert_int_equal(access(from, F_OK), -1);
+    assert_ok(file_replace(from, "other", 5, 0600, &err), &err);
+    assert_ok(file_publish(from, to, &exists, &err), &err);
+    assert_true(exists);
+    assert_ok(file_read(to, 100, &data, &length, &err), &err);
+    assert_string_equal(data, "ours");
+    assert_int_equal(unlink(from), 0);
+    assert_int_equal(file_publish(from, third, &exists, &err), -1);
+    assert_err(&err, E_IO);
+}
+
+static void
 unsafe_characters_become_underscores(void **state)
 {
     CLEANUP(free_charp) char *safe = file_safe_name("web 01/\xc3\xa9.prod_A-z");
@@ -328,6 +351,7 @@ main(void)
         cmocka_unit_test(a_lock_held_by_another_process_is_refused_with_its_pid),
         cmocka_unit_test(a_lock_is_released_when_its_owner_is_killed),
         cmocka_unit_test(a_second_lock_of_the_same_process_is_refused),
+        cmocka_unit_test(a_published_file_never_replaces_another),
         cmocka_unit_test(unsafe_characters_become_underscores),
         cmocka_unit_test(joining_adds_one_slash),
     };
