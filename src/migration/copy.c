@@ -49,29 +49,13 @@ struct copy_run {
     pthread_cond_t ended;
 };
 
-/* vcenter.host may end in ":port"; an IPv6 address with a port is in brackets. */
-static char *
-split_host(const char *host, unsigned *ret_port)
-{
-    const char *colon = strrchr(host, ':');
-    bool has_port = colon && (colon == strchr(host, ':') || colon[-1] == ']');
-    bool is_bracketed = host[0] == '[';
-    size_t length = has_port ? (size_t)(colon - host) : strlen(host);
-
-    *ret_port = has_port ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
-    return is_bracketed && length >= 2 ? strndup(host + 1, length - 2) : strndup(host, length);
-}
-
 static int
 open_source(struct copy_task *task, struct disk_source **ret_source, struct err **err)
 {
     const struct migration *m = task->run->m;
-    unsigned port;
-    CLEANUP(free_charp) char *server = split_host(m->config->vcenter.host, &port);
+    CLEANUP(free_charp) char *server = NULL;
     struct source_vddk_options options = {
         .libdir = m->config->migration.vddk_path,
-        .server = server,
-        .port = port,
         .user = m->config->vcenter.user,
         .password = m->config->vcenter.password,
         .thumbprint = m->thumbprint,
@@ -83,6 +67,9 @@ open_source(struct copy_task *task, struct disk_source **ret_source, struct err 
         .pool = task->pool,
     };
 
+    if (vsphere_split_host(m->config->vcenter.host, false, &server, &options.port, err) < 0)
+        return -1;
+    options.server = server;
     return source_vddk_open(&options, ret_source, err);
 }
 

@@ -179,15 +179,17 @@ session_login_locked(struct vsphere *vsphere, struct err **err)
     return 0;
 }
 
-/* "vcenter", "vcenter:8443", "::1", "[::1]:443"; what a person pastes with scheme and path too. */
-static int
-parse_host(struct vsphere *vsphere, const char *text, struct err **err)
+int
+vsphere_split_host(const char *text, bool is_for_url, char **ret_host, unsigned *ret_port,
+                   struct err **err)
 {
-    const char *start = text, *end, *colon, *port = NULL;
+    const char *start = text, *end, *colon, *host_end;
+    unsigned long port = DEFAULT_PORT;
+    bool is_address = false; /* of IPv6 */
 
     if (!strncasecmp(start, "https://", 8))
         start += 8;
-    end = start + strcspn(start, "/ \t\r\n?#@");
+    end = host_end = start + strcspn(start, "/ \t\r\n?#@");
     if (end == start || (*end && *end != '/'))
         return err_set(err, E_CONFIG, "vcenter.host \"%.100s\" is no host name", text);
     colon = memchr(start, ':', (size_t)(end - start));
@@ -197,22 +199,27 @@ parse_host(struct vsphere *vsphere, const char *text, struct err **err)
         if (!bracket || (bracket + 1 != end && bracket[1] != ':'))
             return err_set(err, E_CONFIG, "vcenter.host \"%.100s\" is no host name", text);
         colon = bracket + 1 != end ? bracket + 1 : NULL;
+        is_address = true;
+        start++;
+        host_end = bracket;
     } else if (colon && memchr(colon + 1, ':', (size_t)(end - colon - 1))) {
-        vsphere->host = xasprintf("[%.*s]", (int)(end - start), start);
-        vsphere->port = DEFAULT_PORT;
-        return 0;
+        is_address = true;
+        colon = NULL;
+    } else if (colon) {
+        host_end = colon;
     }
-    vsphere->port = DEFAULT_PORT;
+    if (host_end == start)
+        return err_set(err, E_CONFIG, "vcenter.host \"%.100s\" is no host name", text);
     if (colon) {
         char *stop;
-        unsigned long number = strtoul(colon + 1, &stop, 10);
 
-        port = colon;
-        if (stop != end || number < 1 || number > 65535)
+        port = strtoul(colon + 1, &stop, 10);
+        if (stop != end || port < 1 || port > 65535)
             return err_set(err, E_CONFIG, "vcenter.host \"%.100s\" has no valid port", text);
-        vsphere->port = (unsigned)number;
     }
-    vsphere->host = xasprintf("%.*s", (int)((port ? port : end) - start), start);
+    *ret_port = (unsigned)port;
+    *ret_host =
+        xasprintf(is_for_url && is_address ? "[%.*s]" : "%.*s", (int)(host_end - start), start);
     return 0;
 }
 
@@ -245,7 +252,8 @@ vsphere_connect(const struct vsphere_options *options, struct vsphere **ret_vsph
         trust.config_key = "vcenter";
     if (!options->host)
         return err_set(err, E_CONFIG, "vcenter.host is not set");
-    if (parse_host(vsphere, options->host, err) < 0 || set_credentials(vsphere, options, err) < 0)
+    if (vsphere_split_host(options->host, true, &vsphere->host, &vsphere->port, err) < 0 ||
+        set_credentials(vsphere, options, err) < 0)
         return -1;
     vsphere->net = net_client_new(&trust, err);
     if (!vsphere->net)

@@ -30,6 +30,11 @@ struct vsphere_options {
      * there, so clean up over a connection without it.  May be NULL. */
     const volatile int *cancel;
 };
+/* Host and port of "vcenter", "vcenter:8443", "::1", "[::1]:443", or of what a person pastes with scheme
+ * and path; the caller frees *ret_host.  An IPv6 address stands in brackets only when it @is_for_url.
+ * E_CONFIG. */
+int vsphere_split_host(const char *text, bool is_for_url, char **ret_host, unsigned *ret_port,
+                       struct err **err);
 /* Copies @options.  E_CONFIG, E_TLS_UNTRUSTED, E_VSPHERE_LOGIN (a refused password is not tried a
  * second time in the life of a connection), E_NET... */
 int vsphere_connect(const struct vsphere_options *options, struct vsphere **ret_vsphere,

@@ -262,10 +262,39 @@ cancel_ends_a_call_but_the_session_is_still_closed(void **state)
     assert_contains(vcenter_last_request(vcenter), "<Logout ");
 }
 
+static void
+hosts_are_split_as_people_write_them(void **state)
+{
+    static const struct {
+        const char *text, *for_url, *plain;
+        unsigned port;
+    } cases[] = {
+        {"vcenter", "vcenter", "vcenter", 443},
+        {"vcenter:8443", "vcenter", "vcenter", 8443},
+        {"https://vcenter.example/sdk", "vcenter.example", "vcenter.example", 443},
+        {"::1", "[::1]", "::1", 443},
+        {"[::1]", "[::1]", "::1", 443},
+        {"[::1]:8443", "[::1]", "::1", 8443},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_charp) char *for_url = NULL, *plain = NULL;
+        struct err *err = NULL;
+        unsigned port = 0;
+
+        assert_ok(vsphere_split_host(cases[i].text, true, &for_url, &port, &err), &err);
+        assert_string_equal(for_url, cases[i].for_url);
+        assert_ok(vsphere_split_host(cases[i].text, false, &plain, &port, &err), &err);
+        assert_string_equal(plain, cases[i].plain);
+        assert_int_equal(port, cases[i].port);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hosts_are_split_as_people_write_them),
         cmocka_unit_test(the_newest_known_version_is_spoken_and_the_session_ended),
         cmocka_unit_test(a_server_without_versions_is_spoken_to_as_an_old_one),
         cmocka_unit_test(a_refused_password_is_tried_once),
