@@ -1,5 +1,7 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -9,9 +11,9 @@
 #define EXIT_USAGE  2
 
 const struct command *const commands[] = {
-    &command_run,  &command_status,  &command_finalize,
-    &command_help, &command_version, &command_worker,
-    NULL,
+    &command_run,       &command_status,     &command_finalize,
+    &command_base_copy, &command_delta_sync, &command_help,
+    &command_version,   &command_worker,     NULL,
 };
 
 const struct command *
@@ -81,6 +83,18 @@ usage(FILE *stream, int status)
     return status;
 }
 
+static bool
+are_expert_commands_enabled(void)
+{
+    static const char *const yes[] = {"1", "true", "yes", "on"};
+    const char *value = getenv("V2C_ENABLE_EXPERT_COMMANDS");
+
+    for (size_t i = 0; value && i < ARRAY_SIZE(yes); i++)
+        if (!strcasecmp(value, yes[i]))
+            return true;
+    return false;
+}
+
 int
 cli_main(int argc, char **argv)
 {
@@ -99,6 +113,14 @@ cli_main(int argc, char **argv)
     if (!command) {
         fprintf(stderr, "unknown command: %s\n\n", argv[1]);
         return usage(stderr, EXIT_USAGE);
+    }
+    if (command->is_expert && !are_expert_commands_enabled()) {
+        fprintf(stderr,
+                "%s is an expert command: it works beside all safeguards of a migration\n"
+                "hint: set V2C_ENABLE_EXPERT_COMMANDS=1 in the environment to use it; see "
+                "`v2c-engine help %s`\n",
+                command->name, command->name);
+        return EXIT_USAGE;
     }
     rc = run_command(command, argc - 2, argv + 2, &err);
     if (rc < 0)

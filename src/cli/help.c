@@ -14,12 +14,13 @@ static const char about[] =
 static const char *const topics[][2] = {
     {"EXIT STATUS", "0 on success, 1 when the command failed (the reason is on standard error), 2 "
                     "when there is no "
-                    "such command."},
+                    "such command or it is an expert command and these are not enabled."},
     {"ENVIRONMENT",
      "VC_PASSWORD: password of the vCenter when config.yaml has none.\n\n"
      "V2C_VCENTER_HOST, V2C_VCENTER_USER, V2C_VCENTER_PASSWORD, V2C_CLOUDSTACK_ENDPOINT, "
      "V2C_CLOUDSTACK_API_KEY, V2C_CLOUDSTACK_SECRET_KEY: replace what config.yaml says.\n\n"
      "V2C_VDDK_MAX_OPEN: disks of VMware open at once, for the whole program (8).\n\n"
+     "V2C_ENABLE_EXPERT_COMMANDS: 1, true, yes or on: allows base-copy and delta-sync.\n\n"
      "V2C_LOG: debug, info, warning or error: the least that is logged."},
     {"FILES",
      "config.yaml in the current directory, else ../config.yaml: the configuration.\n\n"

@@ -59,6 +59,8 @@ set_value(const struct option_def *def, const char *text, void *values, struct e
 {
     void *value = (char *)values + def->offset;
 
+    if (def->given)
+        *(bool *)((char *)values + def->given) = true;
     switch (def->kind) {
     case OPTION_BOOL:
         if (parse_bool(text, value) < 0)

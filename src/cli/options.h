@@ -27,6 +27,7 @@ struct option_def {
     size_t offset;     /* of its value in the command's struct */
     const char *value; /* what help calls the value: "FILE" */
     const char *help;  /* one sentence; NULL: not shown */
+    size_t given;      /* of a bool that becomes true when the flag is there; 0: none */
 };
 #define OPTION_END                                                                                 \
     {                                                                                              \
