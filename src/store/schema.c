@@ -104,6 +104,9 @@ static const char *const steps[] = {
     " kind TEXT NOT NULL,"
     " text TEXT NOT NULL);"
     "CREATE INDEX event_by_migration ON event (migration, id);",
+
+    /* Specs may name a VM by either of its uuids. */
+    "ALTER TABLE migration ADD COLUMN bios_uuid TEXT;",
 };
 
 static int

@@ -35,7 +35,8 @@ void store_closep(struct store **store);
 struct store_migration {
     int64_t id;         /* row */
     char *migration_id; /* "<name>_<moref>", made safe: also the directory's name */
-    char *vm_name, *vm_moref, *instance_uuid, *vcenter;
+    char *vm_name, *vm_moref, *vcenter;
+    char *instance_uuid, *bios_uuid;
     char *directory; /* absolute */
     enum store_stage stage;
     char *active_snapshot; /* moref of the one snapshot of ours that exists; NULL none */

@@ -87,6 +87,27 @@ a_newer_schema_is_refused_and_left_alone(void **state)
     assert_int_equal(count_raw("PRAGMA user_version"), 1000);
 }
 
+/* The first released schema had no bios_uuid: a file of it is as ours without the column. */
+static void
+an_older_schema_is_brought_up_to_date_with_its_rows(void **state)
+{
+    struct store_migration migration = new_migration("1"), read = {0};
+    struct store *store = open_store();
+    struct err *err = NULL;
+
+    assert_ok(store_migration_create(store, &migration, &err), &err);
+    store_closep(&store);
+    exec_raw("ALTER TABLE migration DROP COLUMN bios_uuid; PRAGMA user_version = 1");
+    store = open_store();
+    assert_ok(store_migration_find(store, migration.vcenter, migration.vm_moref, &read, &err),
+              &err);
+    assert_int_equal(read.id, migration.id);
+    assert_null(read.bios_uuid);
+    store_close(store);
+    store_migration_done(&read);
+    store_migration_done(&migration);
+}
+
 static void
 a_database_of_another_program_is_refused_and_left_alone(void **state)
 {
@@ -168,6 +189,7 @@ full_migration(void)
     struct store_migration m = new_migration("77");
 
     m.instance_uuid = xstrdup("502c");
+    m.bios_uuid = xstrdup("422c");
     m.stage = STAGE_AWAITING_SHUTDOWN;
     m.active_snapshot = xstrdup("snapshot-9");
     m.snapshot_intent = xstrdup("Migrate_x");
@@ -207,6 +229,7 @@ assert_same_migration(const struct store_migration *a, const struct store_migrat
     assert_text(a->vm_name, b->vm_name);
     assert_text(a->vm_moref, b->vm_moref);
     assert_text(a->instance_uuid, b->instance_uuid);
+    assert_text(a->bios_uuid, b->bios_uuid);
     assert_text(a->vcenter, b->vcenter);
     assert_text(a->directory, b->directory);
     assert_int_equal(a->stage, b->stage);
@@ -785,6 +808,7 @@ main(void)
         STORE_TEST(the_database_is_made_for_its_owner_only),
         STORE_TEST(a_database_that_must_exist_is_not_made),
         STORE_TEST(a_newer_schema_is_refused_and_left_alone),
+        STORE_TEST(an_older_schema_is_brought_up_to_date_with_its_rows),
         STORE_TEST(a_database_of_another_program_is_refused_and_left_alone),
         STORE_TEST(a_damaged_header_says_what_to_do),
         STORE_TEST(damage_further_in_is_noticed_when_it_is_read),
