@@ -66,7 +66,9 @@ read_state(const char *directory, const char *file, const struct vm_entry *entry
 void
 foreign_find(const char *control_dir, const struct vm_entry *entry, struct vm_views *views)
 {
-    DIR *dir = entry->name ? opendir(control_dir) : NULL;
+    /* Its state files have no uuid: where that decides, none of them can be told to be the VM. */
+    bool can_tell = entry->name && (entry->moref || !entry->uuid);
+    DIR *dir = can_tell ? opendir(control_dir) : NULL;
     size_t before;
 
     for (const struct dirent *e; dir && (e = readdir(dir));) {

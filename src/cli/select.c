@@ -104,29 +104,44 @@ contains(const struct words *words, const char *text)
     return false;
 }
 
-/* A moref or uuid decides where it is given: names are labels. */
+static bool
+is_uuid(const char *recorded, const char *uuid)
+{
+    return recorded && !strcasecmp(recorded, uuid);
+}
+
+/* A moref, else a uuid, decides where it is given: names are labels, and another VM may have it. */
 static bool
 is_record_of(const struct store_migration *record, const struct vm_entry *entry)
 {
     if (entry->moref)
         return !strcmp(record->vm_moref, entry->moref);
-    if (entry->uuid && record->instance_uuid && !strcasecmp(record->instance_uuid, entry->uuid))
-        return true;
+    if (entry->uuid)
+        return is_uuid(record->instance_uuid, entry->uuid) ||
+               is_uuid(record->bios_uuid, entry->uuid);
     return entry->name && !strcmp(record->vm_name, entry->name);
 }
 
+/* @views all answer to @label; what the caller acts on must be one. */
 static int
-refuse_ambiguous(const struct vm_entry *entry, const struct vm_view *views, size_t count,
+refuse_ambiguous(const char *label, const struct vm_view *const *views, size_t count,
                  struct err **err)
 {
-    struct str morefs = STR_INIT(4096);
+    struct str text = STR_INIT(64 * KIB);
+    bool is_one_moref = true;
 
-    for (size_t i = 0; i < count; i++)
-        str_appendf(&morefs, "%s%s", i ? ", " : "", views[i].moref);
-    err_set(err, E_USAGE, "%s: %zu migrations have that name: %s", entry_label(entry), count,
-            str_text(&morefs));
-    err_hint(err, "say which with --vm-id");
-    str_done(&morefs);
+    for (size_t i = 0; i < count; i++) {
+        const struct vm_view *view = views[i];
+        const char *vcenter = view->record.vcenter;
+
+        str_appendf(&text, "%s%.200s (moref %s, vCenter %s, %s)", i ? "; " : "", view->name,
+                    view->moref, vcenter ? vcenter : "unknown", view->directory);
+        is_one_moref &= !strcmp(view->moref, views[0]->moref);
+    }
+    err_set(err, E_USAGE, "%s: %zu migrations match: %s", label, count, str_text(&text));
+    err_hint(err, is_one_moref ? "give the configuration of the vCenter you mean with --config"
+                               : "say which with --vm-id");
+    str_done(&text);
     return -1;
 }
 
@@ -159,11 +174,33 @@ is_of_this_vcenter(const struct finder *finder, const struct store_migration *re
     return !host || !*host || !record->vcenter || !strcmp(record->vcenter, host);
 }
 
+/* Refuses when more than one view from @first on has the name or moref @label; NULL: any. */
+static int
+check_single(const struct finder *finder, size_t first, const char *name, const char *moref,
+             const char *label, struct err **err)
+{
+    const struct vm_views *views = &finder->selection->views;
+    const struct vm_view **found = xcalloc(views->count + 1, sizeof(*found));
+    size_t count = 0;
+    int rc = 0;
+
+    for (size_t i = first; i < views->count; i++) {
+        const struct vm_view *view = &views->items[i];
+
+        if (view->moref && (!name || !strcmp(view->name, name)) &&
+            (!moref || !strcmp(view->moref, moref)))
+            found[count++] = view;
+    }
+    if (count > 1)
+        rc = refuse_ambiguous(label, found, count, err);
+    free(found);
+    return rc;
+}
+
 static int
 find_entry(struct finder *finder, const struct vm_entry *entry, struct err **err)
 {
     struct vm_views *views = &finder->selection->views;
-    const struct words *ids = &finder->values->vm_ids;
     size_t first = views->count;
 
     for (size_t i = 0; i < finder->records.count; i++) {
@@ -175,8 +212,9 @@ find_entry(struct finder *finder, const struct vm_entry *entry, struct err **err
     }
     if (views->count == first)
         foreign_find(finder->selection->control_dir, entry, views);
-    if (views->count - first > 1 && ids->count == 0)
-        return refuse_ambiguous(entry, views->items + first, views->count - first, err);
+    if (finder->values->vm_ids.count == 0 &&
+        check_single(finder, first, NULL, NULL, entry_label(entry), err) < 0)
+        return -1;
     if (views->count == first)
         vec_push(views, ((struct vm_view){.name = xstrdup(entry_label(entry)),
                                           .stage = xstrdup("not_started"),
@@ -208,20 +246,26 @@ find_by_specs(struct finder *finder, const struct words *specs, struct err **err
     return rc;
 }
 
-/* Without specs: everything that is recorded, or what --vm names of it. */
+/* Without specs: everything that is recorded; or what --vm and --vm-id name of it, which is of the
+ * vCenter that the configuration speaks of, because a moref means nothing without it. */
 static int
 find_recorded(struct finder *finder, struct err **err)
 {
-    const struct words *vms = &finder->values->vms;
+    const struct words *vms = &finder->values->vms, *ids = &finder->values->vm_ids;
 
     for (size_t i = 0; i < finder->records.count; i++) {
         struct store_migration *record = &finder->records.items[i];
 
+        if ((vms->count || ids->count) && !is_of_this_vcenter(finder, record))
+            continue;
         if (vms->count && !contains(vms, record->vm_name))
             continue;
         if (add_record(finder, record, finder->config->virt.run_virt_v2v, err) < 0)
             return -1;
     }
+    for (size_t i = 0; i < vms->count && ids->count == 0; i++)
+        if (check_single(finder, 0, vms->items[i], NULL, vms->items[i], err) < 0)
+            return -1;
     return 0;
 }
 
@@ -297,12 +341,16 @@ static int
 fill(struct finder *finder, const struct words *specs, struct err **err)
 {
     struct vm_views *views = &finder->selection->views;
+    const struct words *ids = &finder->values->vm_ids;
 
     if (open_store(finder, err) < 0)
         return -1;
     if ((specs->count ? find_by_specs(finder, specs, err) : find_recorded(finder, err)) < 0)
         return -1;
-    keep_ids(views, &finder->values->vm_ids);
+    keep_ids(views, ids);
+    for (size_t i = 0; i < ids->count; i++)
+        if (check_single(finder, 0, NULL, ids->items[i], ids->items[i], err) < 0)
+            return -1;
     if (views->count == 0)
         return refuse_nothing(finder, specs, err);
     for (size_t i = 0; i < views->count; i++)

@@ -52,8 +52,9 @@ struct selection {
     struct vm_views views; /* by name, then moref */
 };
 
-/* E_STORE_NOT_FOUND when nothing is left after the filters; E_USAGE for a --vm that no spec names, or
- * when one name stands for several migrations and no --vm-id says which. */
+/* With --vm or --vm-id only migrations of the configuration's vCenter are looked at, where one could be
+ * read.  E_STORE_NOT_FOUND when nothing is left after the filters; E_USAGE for a --vm that no spec
+ * names, and, with the candidates, when one name or one --vm-id stands for several migrations. */
 int select_vms(const struct select_values *values, const struct words *words, struct selection *ret,
                struct err **err);
 void selection_done(struct selection *selection);

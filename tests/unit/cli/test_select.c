@@ -72,17 +72,20 @@ teardown(void **state)
 }
 
 static int64_t
-add_migration(struct world *w, const char *name, const char *moref, enum store_stage stage)
+add_migration_of(struct world *w, const char *vcenter, const char *name, const char *moref,
+                 enum store_stage stage)
 {
     CLEANUP(free_charp) char *id = xasprintf("%s_%s", name, moref);
     CLEANUP(free_charp) char *safe = file_safe_name(id);
+    CLEANUP(free_charp) char *place = xasprintf("%s/%s", w->dir, vcenter);
     struct store_migration m = {
         .migration_id = xstrdup(safe),
         .vm_name = xstrdup(name),
         .vm_moref = xstrdup(moref),
         .instance_uuid = xasprintf("uuid-%s", moref),
-        .vcenter = xstrdup("vc"),
-        .directory = file_join(w->dir, safe),
+        .bios_uuid = xasprintf("bios-%s", moref),
+        .vcenter = xstrdup(vcenter),
+        .directory = file_join(strcmp(vcenter, "vc") ? place : w->dir, safe),
         .stage = stage,
     };
     struct err *err = NULL;
@@ -95,6 +98,12 @@ add_migration(struct world *w, const char *name, const char *moref, enum store_s
     row = m.id;
     store_migration_done(&m);
     return row;
+}
+
+static int64_t
+add_migration(struct world *w, const char *name, const char *moref, enum store_stage stage)
+{
+    return add_migration_of(w, "vc", name, moref, stage);
 }
 
 static void
@@ -123,15 +132,17 @@ add_disk(struct world *w, int64_t migration, const char *key, double percent)
     store_disks_done(&disks);
 }
 
-/* Selects with --control-dir and the world's spec. */
+/* Selects with --control-dir and @spec; NULL: without one. */
 static int
-choose(struct world *w, const char *vm, const char *vm_id, struct selection *ret, struct err **err)
+choose_with(struct world *w, const char *config, const char *spec, const char *vm,
+            const char *vm_id, struct selection *ret, struct err **err)
 {
-    struct select_values v = {.control_dir = w->dir, .config = "/nowhere/config.yaml"};
+    struct select_values v = {.control_dir = w->dir, .config = config};
     struct words words = {0};
     int rc;
 
-    vec_push(&v.specs, w->spec);
+    if (spec)
+        vec_push(&v.specs, spec);
     if (vm)
         vec_push(&v.vms, vm);
     if (vm_id)
@@ -141,6 +152,12 @@ choose(struct world *w, const char *vm, const char *vm_id, struct selection *ret
     vec_done(&v.vms);
     vec_done(&v.vm_ids);
     return rc;
+}
+
+static int
+choose(struct world *w, const char *vm, const char *vm_id, struct selection *ret, struct err **err)
+{
+    return choose_with(w, "/nowhere/config.yaml", w->spec, vm, vm_id, ret, err);
 }
 
 static void
@@ -241,7 +258,8 @@ two_migrations_of_one_name_need_a_vm_id(void **state)
     (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
     (void)add_migration(w, "db01", "vm-9", STAGE_DELTA);
     assert_int_equal(choose(w, NULL, NULL, &s, &err), -1);
-    assert_non_null(strstr(err_message(err), "vm-7, vm-9"));
+    assert_non_null(strstr(err_message(err), "moref vm-7, vCenter vc, "));
+    assert_non_null(strstr(err_message(err), "moref vm-9, vCenter vc, "));
     assert_int_equal(choose(w, NULL, "vm-9", &s, NULL), 0);
     assert_int_equal(s.views.count, 1);
     assert_string_equal(s.views.items[0].moref, "vm-9");
@@ -271,6 +289,124 @@ a_moref_in_the_spec_decides_whatever_the_name(void **state)
     (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
     assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
     assert_string_equal(s.views.items[0].name, "db01");
+    selection_done(&s);
+}
+
+static void
+expect_one(struct selection *s, const char *moref)
+{
+    assert_int_equal(s->views.count, 1);
+    assert_string_equal(s->views.items[0].moref, moref);
+    selection_done(s);
+}
+
+static void
+either_uuid_in_the_spec_decides_whatever_the_name(void **state)
+{
+    struct world *w = *state;
+    struct selection s;
+
+    (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    (void)add_migration(w, "db01", "vm-9", STAGE_DELTA);
+    write_file(w->spec, "vm: {name: db01, uuid: UUID-vm-9}\n");
+    assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
+    expect_one(&s, "vm-9");
+    write_file(w->spec, "vm: {name: db01, uuid: bios-VM-7}\n");
+    assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
+    expect_one(&s, "vm-7");
+}
+
+static void
+a_uuid_that_matches_nothing_never_falls_back_to_the_name(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(free_charp) char *dir = file_join(w->dir, "web01_vm-5");
+    CLEANUP(free_charp) char *file = file_join(dir, "state.json");
+    struct selection s;
+
+    (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    assert_int_equal(file_make_dirs(dir, 0755, NULL), 0);
+    write_file(file, "{\"vm_name\": \"web01\", \"vm_moref\": \"vm-5\", \"stage\": \"delta\"}");
+    write_file(w->spec, "vms:\n- vm: {name: db01, uuid: uuid-vm-8}\n"
+                        "- vm: {name: web01, uuid: uuid-vm-8}\n");
+    assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
+    assert_int_equal(s.views.count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_null(s.views.items[i].moref);
+    selection_done(&s);
+}
+
+static void
+a_bios_uuid_that_two_clones_share_is_refused(void **state)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct world *w = *state;
+    struct selection s;
+
+    (void)add_migration_of(w, "vc", "db01", "vm-7", STAGE_DELTA);
+    (void)add_migration_of(w, "other", "db02", "vm-7", STAGE_DELTA);
+    write_file(w->spec, "vm: {uuid: bios-vm-7}\n");
+    assert_int_equal(choose(w, NULL, NULL, &s, &err), -1);
+    assert_int_equal(err_code(err), E_USAGE);
+}
+
+/* ---- without specs ---- */
+
+static void
+a_name_of_two_records_is_refused_with_the_candidates(void **state)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct world *w = *state;
+    struct selection s;
+
+    (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    (void)add_migration(w, "db01", "vm-9", STAGE_DELTA);
+    (void)add_migration(w, "db02", "vm-10", STAGE_DELTA);
+    assert_int_equal(choose_with(w, "/nowhere", NULL, "db01", NULL, &s, &err), -1);
+    assert_int_equal(err_code(err), E_USAGE);
+    assert_non_null(strstr(err_message(err), "moref vm-7, vCenter vc, /tmp/"));
+    assert_non_null(strstr(err_message(err), "moref vm-9, vCenter vc, /tmp/"));
+    assert_null(strstr(err_message(err), "vm-10"));
+    assert_non_null(strstr(err_hint_text(err), "--vm-id"));
+    assert_int_equal(choose_with(w, "/nowhere", NULL, "db01", "vm-9", &s, NULL), 0);
+    expect_one(&s, "vm-9");
+}
+
+static void
+a_moref_of_two_vcenters_is_refused_with_the_candidates(void **state)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct world *w = *state;
+    struct selection s;
+
+    (void)add_migration_of(w, "vc", "db01", "vm-16", STAGE_DELTA);
+    (void)add_migration_of(w, "other", "web01", "vm-16", STAGE_DELTA);
+    assert_int_equal(choose_with(w, "/nowhere", NULL, NULL, "vm-16", &s, &err), -1);
+    assert_int_equal(err_code(err), E_USAGE);
+    assert_non_null(strstr(err_message(err), "db01 (moref vm-16, vCenter vc, "));
+    assert_non_null(strstr(err_message(err), "web01 (moref vm-16, vCenter other, "));
+    assert_non_null(strstr(err_hint_text(err), "--config"));
+}
+
+static void
+only_the_vcenter_of_the_configuration_is_looked_at(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(free_charp) char *config = file_join(w->dir, "config.yaml");
+    struct selection s;
+
+    write_file(config, "vcenter: {host: other, user: u, password: p}\n");
+    (void)add_migration_of(w, "vc", "db01", "vm-16", STAGE_DELTA);
+    (void)add_migration_of(w, "other", "db01", "vm-16", STAGE_DELTA);
+    assert_int_equal(choose_with(w, config, NULL, NULL, "vm-16", &s, NULL), 0);
+    assert_string_equal(s.views.items[0].record.vcenter, "other");
+    expect_one(&s, "vm-16");
+    assert_int_equal(choose_with(w, config, NULL, "db01", NULL, &s, NULL), 0);
+    assert_string_equal(s.views.items[0].record.vcenter, "other");
+    expect_one(&s, "vm-16");
+    /* Asked for nothing in particular, everything is shown. */
+    assert_int_equal(choose_with(w, config, NULL, NULL, NULL, &s, NULL), 0);
+    assert_int_equal(s.views.count, 2);
     selection_done(&s);
 }
 
@@ -401,6 +537,12 @@ main(void)
         TEST(two_migrations_of_one_name_need_a_vm_id),
         TEST(a_name_that_begins_like_another_does_not_match_it),
         TEST(a_moref_in_the_spec_decides_whatever_the_name),
+        TEST(either_uuid_in_the_spec_decides_whatever_the_name),
+        TEST(a_uuid_that_matches_nothing_never_falls_back_to_the_name),
+        TEST(a_bios_uuid_that_two_clones_share_is_refused),
+        TEST(a_name_of_two_records_is_refused_with_the_candidates),
+        TEST(a_moref_of_two_vcenters_is_refused_with_the_candidates),
+        TEST(only_the_vcenter_of_the_configuration_is_looked_at),
         TEST(a_vm_that_no_spec_names_is_refused),
         TEST(nothing_left_after_the_filters_is_an_error),
         TEST(state_of_the_existing_tool_is_shown),
