@@ -165,12 +165,26 @@ upgrade_in_transaction(struct store *store, struct err **err)
     return store_exec(store, mark, err);
 }
 
+/* All of it from one moment: another process may be making the schema, and what it commits between two
+ * reads would look like the database of another program. */
+static int
+check_origin_at_once(struct store *store, int64_t *ret_version, struct err **err)
+{
+    int result;
+
+    if (store_exec(store, "BEGIN", err) < 0)
+        return -1;
+    result = check_origin(store, ret_version, err);
+    store_rollback(store);
+    return result;
+}
+
 int
 store_check_origin(struct store *store, struct err **err)
 {
     int64_t version;
 
-    return check_origin(store, &version, err);
+    return check_origin_at_once(store, &version, err);
 }
 
 int
@@ -178,7 +192,7 @@ store_upgrade(struct store *store, struct err **err)
 {
     int64_t version = 0;
 
-    if (check_origin(store, &version, err) < 0)
+    if (check_origin_at_once(store, &version, err) < 0)
         return -1;
     if (version == (int64_t)ARRAY_SIZE(steps))
         return 0;
