@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -40,6 +41,18 @@ clock_sleep_ms(int64_t ms)
 
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         ;
+}
+
+int64_t
+clock_patience_ms(int64_t ms)
+{
+    const char *text = getenv("V2C_RETRY_SCALE");
+    char *end = NULL;
+    double scale = text ? strtod(text, &end) : 1;
+
+    if (text && (end == text || *end || !(scale >= 0 && scale <= 1)))
+        scale = 1;
+    return (int64_t)((double)ms * scale);
 }
 
 void

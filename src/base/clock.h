@@ -12,6 +12,9 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_wall_s(void);
 int64_t clock_wall_ms(void);
 void clock_sleep_ms(int64_t ms);
+/* How long to be patient with something that failed: @ms times V2C_RETRY_SCALE, a number from 0 to 1
+ * that tests set so that nobody waits out the pauses of a long night.  Unset or no such number: @ms. */
+int64_t clock_patience_ms(int64_t ms);
 /* "2026-01-02T03:04:05Z" */
 void clock_format_utc(int64_t wall_s, char ret_text[32]);
 /* RFC 3339, or YYYY-MM-DDTHH:MM[:SS] without a zone, which means UTC; *ret_had_zone (may be NULL)

@@ -342,7 +342,7 @@ cloudstack_connect(const struct cloudstack_options *options, struct cloudstack *
     CLEANUP(cloudstack_freep) struct cloudstack *cs = xcalloc(1, sizeof(*cs));
 
     pthread_mutex_init(&cs->mutex, NULL);
-    cs->pause_ms = 500;
+    cs->pause_ms = clock_patience_ms(500);
     cs->poll_ms = 2000;
     cs->max_page_size = PAGE_SIZE;
     if (!options->endpoint || !options->api_key || !*options->api_key || !options->secret_key ||

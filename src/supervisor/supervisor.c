@@ -212,7 +212,7 @@ restart_delay(const struct supervisor *s, unsigned restarts)
         delay = DEFAULT_DELAY_MS;
     for (unsigned i = 0; i < restarts && delay < MAX_DELAY_MS; i++)
         delay *= 2;
-    return (int)MIN(delay, MAX_DELAY_MS);
+    return (int)clock_patience_ms(MIN(delay, MAX_DELAY_MS));
 }
 
 static void

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
 
@@ -245,8 +246,8 @@ vsphere_connect(const struct vsphere_options *options, struct vsphere **ret_vsph
 
     pthread_mutex_init(&vsphere->lock, NULL);
     vsphere->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
-    vsphere->settle_ms = SETTLE_MS;
-    vsphere->consolidate_ms = CONSOLIDATE_MS;
+    vsphere->settle_ms = (int)clock_patience_ms(SETTLE_MS);
+    vsphere->consolidate_ms = (int)clock_patience_ms(CONSOLIDATE_MS);
     vsphere->cancel = options->cancel;
     if (!trust.config_key)
         trust.config_key = "vcenter";

@@ -35,6 +35,25 @@ zones_are_taken_off(void **state)
 }
 
 static void
+patience_is_scaled_by_what_tests_ask_for(void **state)
+{
+    static const struct {
+        const char *scale;
+        int64_t expected;
+    } cases[] = {{NULL, 1000}, {"0.05", 50}, {"0", 0},   {"1", 1000},    {"2", 1000},
+                 {"-1", 1000}, {"x", 1000},  {"", 1000}, {"0.5x", 1000}, {"nan", 1000}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        if (cases[i].scale)
+            setenv("V2C_RETRY_SCALE", cases[i].scale, 1);
+        else
+            unsetenv("V2C_RETRY_SCALE");
+        assert_int_equal(clock_patience_ms(1000), cases[i].expected);
+    }
+    unsetenv("V2C_RETRY_SCALE");
+}
+
+static void
 what_is_no_time_is_refused(void **state)
 {
     static const char *const bad[] = {
@@ -92,6 +111,7 @@ main(void)
         cmocka_unit_test(the_three_forms_of_a_time_are_read),
         cmocka_unit_test(zones_are_taken_off),
         cmocka_unit_test(what_is_no_time_is_refused),
+        cmocka_unit_test(patience_is_scaled_by_what_tests_ask_for),
         cmocka_unit_test(a_time_is_written_in_utc_and_read_back),
         cmocka_unit_test(sleeping_takes_at_least_the_time_asked_for),
     };
