@@ -9,6 +9,8 @@
 #include "base/util.h"
 
 #define DEFAULT_WAIT_MS (60LL * 60 * 1000)
+/* The source is off while jobs run: short ones are to be noticed soon. */
+#define FIRST_POLL_MS   100
 
 enum job_status {
     JOB_PENDING = 0,
@@ -81,7 +83,7 @@ cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_m
                     json_t **ret_result, struct err **err)
 {
     int64_t end = clock_monotonic_ms() + (timeout_ms ? timeout_ms : DEFAULT_WAIT_MS);
-    int64_t pause_ms = MIN(cs->poll_ms, 250); /* most jobs are short */
+    int64_t pause_ms = MIN(cs->poll_ms, FIRST_POLL_MS);
 
     for (;;) {
         CLEANUP(err_freep) struct err *failure = NULL;
@@ -105,7 +107,7 @@ cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_m
         }
         if (cloudstack_pause(cs, MIN(pause_ms, MAX(end - clock_monotonic_ms(), 1)), err) < 0)
             return -1;
-        pause_ms = MIN(pause_ms * 2, cs->poll_ms);
+        pause_ms = MIN(pause_ms + pause_ms / 2, cs->poll_ms);
     }
 }
 
