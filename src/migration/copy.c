@@ -34,7 +34,9 @@ struct copy_task {
     struct extents plan; /* of this attempt */
     struct store *store; /* the thread's own */
     struct disk_pool *pool;
-    enum task_state state;             /* run->mutex */
+    size_t recorded_blocks; /* of the base copy, at its best */
+    bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
+    enum task_state state;  /* run->mutex */
     struct transfer_progress progress; /* run->mutex */
     struct err *error;                 /* run->mutex */
 };
@@ -92,6 +94,16 @@ open_target(struct copy_task *task, struct qcow2_image **ret_image, struct err *
     return qcow2_create(disk->target_path, disk->capacity, &options, ret_image, err);
 }
 
+static size_t
+count_blocks(const struct transfer_bitmap *bitmap)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < transfer_bitmap_bytes(bitmap); i++)
+        count += (size_t)__builtin_popcount(bitmap->bits[i]);
+    return count;
+}
+
 /* The blocks that earlier attempts have done; a file that begins anew has none. */
 static int
 load_bitmap(struct copy_task *task, bool is_new_file, struct transfer_bitmap *bitmap,
@@ -107,6 +119,7 @@ load_bitmap(struct copy_task *task, bool is_new_file, struct transfer_bitmap *bi
         return -1;
     if (bits && length == transfer_bitmap_bytes(bitmap))
         memcpy(bitmap->bits, bits, length);
+    task->recorded_blocks = MAX(task->recorded_blocks, count_blocks(bitmap));
     return 0;
 }
 
@@ -119,12 +132,19 @@ static int
 on_checkpoint(void *opaque, const struct transfer_progress *progress, struct err **err)
 {
     struct checkpoint_context *context = opaque;
+    struct copy_task *task = context->task;
+    size_t blocks;
 
     (void)progress;
-    if (context->task->run->copy->pass != PASS_BASE)
+    if (task->run->copy->pass != PASS_BASE)
         return 0;
-    return store_bitmap_save(context->task->store, context->task->disk->id, context->bitmap->bits,
-                             transfer_bitmap_bytes(context->bitmap), err);
+    if (store_bitmap_save(task->store, task->disk->id, context->bitmap->bits,
+                          transfer_bitmap_bytes(context->bitmap), err) < 0)
+        return -1;
+    blocks = count_blocks(context->bitmap);
+    task->has_advanced = task->has_advanced || blocks > task->recorded_blocks;
+    task->recorded_blocks = MAX(task->recorded_blocks, blocks);
+    return 0;
 }
 
 static void
@@ -215,8 +235,9 @@ worth_another(struct copy_task *task, unsigned attempt, const struct err *failur
         return false;
     log_warning("[%s] %s; trying again from the last checkpoint", task->disk->name,
                 err_message(failure));
-    for (int64_t left = 1000LL << attempt; left > 0 && !task->run->cancel; left -= 100)
-        clock_sleep_ms(100);
+    for (int64_t left = clock_patience_ms(1000LL << attempt); left > 0 && !task->run->cancel;
+         left -= 100)
+        clock_sleep_ms(MIN(left, 100));
     return !task->run->cancel;
 }
 
@@ -232,6 +253,8 @@ copy_disk(struct copy_task *task, struct err **err)
 
         if (copy_once(task, &failure) == 0)
             return 0;
+        if (take(task->has_advanced)) /* a copy of many hours meets many faults */
+            attempt = 0;
         if (!worth_another(task, attempt, failure))
             return err_move(err, &failure);
         err_free(failure);

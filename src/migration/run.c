@@ -8,7 +8,8 @@
 #include "base/file.h"
 #include "migration/internal.h"
 
-#define STAGE_ATTEMPTS 5
+#define STAGE_ATTEMPTS   5
+#define CONNECT_ATTEMPTS 3 /* a wrong host name is to be told soon */
 
 static int (*const stages[STAGE_MAX_])(struct migration *m, struct err **err) = {
     [STAGE_INIT] = migration_stage_discover,
@@ -43,7 +44,7 @@ check_settings(const struct migration *m, struct err **err)
 }
 
 static int
-connect_source(struct migration *m, struct err **err)
+connect_source_once(struct migration *m, struct err **err)
 {
     const struct config *c = m->config;
     struct vsphere_options options = {
@@ -62,6 +63,25 @@ connect_source(struct migration *m, struct err **err)
         return err_wrap(err, "vCenter %s", c->vcenter.host);
     m->kept_alive_ms = clock_monotonic_ms();
     return migration_find_source(m, err);
+}
+
+/* A connection that breaks is no reason to give up a migration that may have run for days. */
+static int
+connect_source(struct migration *m, struct err **err)
+{
+    for (int attempt = 1;; attempt++) {
+        struct err *failure = NULL;
+
+        if (connect_source_once(m, &failure) == 0)
+            return 0;
+        vsphere_freep(&m->vsphere);
+        if (err_class(failure) != ERR_CLASS_RETRY || attempt == CONNECT_ATTEMPTS)
+            return err_move(err, &failure);
+        migration_log(m, LOG_WARNING, "%s; trying again", err_message(failure));
+        err_free(failure);
+        if (migration_wait(m, clock_patience_ms(1000LL << attempt), NULL, err) < 0)
+            return -1;
+    }
 }
 
 static int
@@ -90,6 +110,7 @@ open_directory(struct migration *m, struct err **err)
 {
     CLEANUP(free_charp) char *lock = NULL;
     CLEANUP(free_charp) char *log = NULL;
+    struct err *failure = NULL;
 
     m->record.directory =
         migration_directory(m->config->migration.control_dir, m->vm.name, m->vm.moref);
@@ -97,10 +118,10 @@ open_directory(struct migration *m, struct err **err)
         return -1;
     lock = file_join(m->record.directory, "lock");
     log = file_join(m->record.directory, "migration.log");
-    if (file_lock(lock, &m->lock_fd, err) < 0) {
-        if (err_code(err ? *err : NULL) == E_LOCKED)
-            err_hint(err, "another run or service is migrating this VM; see v2c-engine status");
-        return -1;
+    if (file_lock(lock, &m->lock_fd, &failure) < 0) {
+        if (err_code(failure) == E_LOCKED)
+            err_wrap(&failure, "another run is migrating %s", m->vm.name);
+        return err_move(err, &failure);
     }
     return log_open_file(log, err);
 }
@@ -273,7 +294,7 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     migration_log(m, LOG_WARNING, "stage %s: %s; trying again", store_stage_name(m->record.stage),
                   err_message(failure));
     err_free(failure);
-    return migration_wait(m, 1000LL << *failures, NULL, err);
+    return migration_wait(m, clock_patience_ms(1000LL << *failures), NULL, err);
 }
 
 static int
