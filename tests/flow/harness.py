@@ -198,7 +198,7 @@ class Engine:
             "migration": {"vddk_path": info["vddk_path"], "control_dir": str(self.control),
                           "finalize_settle_seconds": 1, **migration},
         }
-        self.environment = {}
+        self.environment = {"V2C_RETRY_SCALE": "0.05"}  # pauses before another try
 
     def write_config(self):
         path = self.dir / "config.yaml"
@@ -333,7 +333,7 @@ def synthetic(name="web01", disks=None, **more):
 
 
 def scenario(*vms, **cloudstack):
-    return {"vms": list(vms), "cloudstack": {"boot": "none", **cloudstack}}
+    return {"vms": list(vms), "cloudstack": {"boot": "none", "job_ms": 50, **cloudstack}}
 
 
 def remove_tree(path):
