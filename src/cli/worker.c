@@ -87,7 +87,7 @@ watch_parent(void *opaque)
     while (poll(fds, ARRAY_SIZE(fds), -1) <= 0)
         continue;
     log_warning("the supervisor is gone: stopping at the next checkpoint");
-    stop_requested = 1;
+    stop_requested = MIGRATION_STOP_ORPHANED;
     return NULL;
 }
 

@@ -41,6 +41,13 @@ clear_changed(struct migration *m, const struct store_disk *disk, struct transfe
     struct err *failure = NULL;
     int result = 0;
 
+    if (!migration_same_history(disk->change_id, disk->pending_change_id)) {
+        migration_log(m, LOG_WARNING,
+                      "[%s] changed-block tracking was reset: nothing copied before can be kept",
+                      disk->name);
+        memset(done->bits, 0, transfer_bitmap_bytes(done));
+        return 0;
+    }
     if (vsphere_query_changes(m->vsphere, m->record.vm_moref, m->record.active_snapshot,
                               disk->device_key, disk->capacity, disk->change_id, &changed,
                               &failure) == 0) {
@@ -71,11 +78,10 @@ carry_over(struct migration *m, struct store_disk *disk, struct err **err)
     if (bits && disk->change_id && length == transfer_bitmap_bytes(&done)) {
         memcpy(done.bits, bits, length);
         result = clear_changed(m, disk, &done, err);
-        if (result == 0)
-            result = store_bitmap_save(m->store, disk->id, done.bits, length, err);
-    } else if (bits) {
-        result = store_bitmap_save(m->store, disk->id, NULL, 0, err);
     }
+    if (bits && result == 0) /* one without blocks still says that the file was made */
+        result =
+            store_bitmap_save(m->store, disk->id, done.bits, transfer_bitmap_bytes(&done), err);
     transfer_bitmap_done(&done);
     return result;
 }

@@ -14,13 +14,24 @@ migration_plans_free(struct extents *plans, size_t count)
     free(plans);
 }
 
-/* A changeId is "<uuid>/<sequence>"; another uuid means that tracking began anew. */
-static bool
-same_history(const char *a, const char *b)
+bool
+migration_same_history(const char *a, const char *b)
 {
-    size_t length = strcspn(a, "/");
+    size_t length = a ? strcspn(a, "/") : 0;
 
-    return length == strcspn(b, "/") && !strncmp(a, b, length);
+    return a && b && length == strcspn(b, "/") && !strncmp(a, b, length);
+}
+
+/* The change id that @disk has now: in the snapshot, or of the powered-off VM's own disk, which may
+ * not show one. */
+static const char *
+present_change_id(const struct migration *m, const char *snapshot, const struct store_disk *disk)
+{
+    const struct vsphere_disk *now = migration_source_disk(&m->vm.disks, disk->device_key);
+
+    if (snapshot)
+        return disk->pending_change_id;
+    return now && now->change_id ? now->change_id : disk->change_id;
 }
 
 static void
@@ -35,14 +46,14 @@ plan_disk(struct migration *m, const char *snapshot, const struct store_disk *di
           struct extents *plan, struct err **err)
 {
     struct err *failure = NULL;
+    const char *present = present_change_id(m, snapshot, disk);
 
-    if (snapshot && disk->pending_change_id &&
-        !same_history(disk->change_id, disk->pending_change_id)) {
+    if (!migration_same_history(disk->change_id, present)) {
         migration_log(
             m, LOG_WARNING,
             "[%s] changed-block tracking was reset (changeId %s, was %s): reading the whole "
             "disk again",
-            disk->name, disk->pending_change_id, disk->change_id);
+            disk->name, present ? present : "none", disk->change_id);
         plan_everything(disk, plan);
         return 0;
     }

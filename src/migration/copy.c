@@ -75,25 +75,6 @@ open_source(struct copy_task *task, struct disk_source **ret_source, struct err 
     return source_vddk_open(&options, ret_source, err);
 }
 
-static int
-open_target(struct copy_task *task, struct qcow2_image **ret_image, struct err **err)
-{
-    const struct store_disk *disk = task->disk;
-    char tag[64];
-    struct qcow2_options options = {
-        .owner_id = tag, .pool = task->pool, .queue_depth = QUEUE_DEPTH};
-
-    migration_tag(task->run->m, tag);
-    if (access(disk->target_path, F_OK) == 0)
-        return qcow2_resume(disk->target_path, disk->capacity, &options, ret_image, err);
-    if (task->run->copy->pass != PASS_BASE) {
-        err_set(err, E_TARGET_FORMAT, "%s is gone", disk->target_path);
-        return err_hint(err, "is the pool mounted? If the file was deleted, remove the migration's "
-                             "directory and begin anew");
-    }
-    return qcow2_create(disk->target_path, disk->capacity, &options, ret_image, err);
-}
-
 static size_t
 count_blocks(const struct transfer_bitmap *bitmap)
 {
@@ -104,23 +85,58 @@ count_blocks(const struct transfer_bitmap *bitmap)
     return count;
 }
 
-/* The blocks that earlier attempts have done; a file that begins anew has none. */
+/* The blocks that earlier attempts have done. */
 static int
-load_bitmap(struct copy_task *task, bool is_new_file, struct transfer_bitmap *bitmap,
+load_bitmap(struct copy_task *task, struct transfer_bitmap *bitmap, bool *ret_is_there,
             struct err **err)
 {
     CLEANUP(free_charp) char *bits = NULL;
     size_t length = 0;
 
     transfer_bitmap_init(bitmap, task->disk->capacity);
-    if (is_new_file)
-        return store_bitmap_save(task->store, task->disk->id, NULL, 0, err);
     if (store_bitmap_load(task->store, task->disk->id, (void **)&bits, &length, err) < 0)
         return -1;
+    *ret_is_there = bits != NULL;
     if (bits && length == transfer_bitmap_bytes(bitmap))
         memcpy(bitmap->bits, bits, length);
     task->recorded_blocks = MAX(task->recorded_blocks, count_blocks(bitmap));
     return 0;
+}
+
+static int
+save_bitmap(struct copy_task *task, const struct transfer_bitmap *bitmap, struct err **err)
+{
+    return store_bitmap_save(task->store, task->disk->id, bitmap->bits,
+                             transfer_bitmap_bytes(bitmap), err);
+}
+
+/* A file is made once.  From then on the disk has a bitmap until its base is complete: a file that is
+ * missing then is an unmounted pool or a loss, and making another under the mount point would hide
+ * it. */
+static int
+open_target(struct copy_task *task, struct transfer_bitmap *bitmap, struct qcow2_image **ret_image,
+            struct err **err)
+{
+    const struct store_disk *disk = task->disk;
+    char tag[64];
+    struct qcow2_options options = {
+        .owner_id = tag, .pool = task->pool, .queue_depth = QUEUE_DEPTH};
+    bool had_bitmap;
+
+    migration_tag(task->run->m, tag);
+    if (load_bitmap(task, bitmap, &had_bitmap, err) < 0)
+        return -1;
+    if (access(disk->target_path, F_OK) == 0)
+        return qcow2_resume(disk->target_path, disk->capacity, &options, ret_image, err);
+    if (task->run->copy->pass != PASS_BASE || had_bitmap) {
+        err_set(err, E_TARGET_FORMAT, "%s is gone", disk->target_path);
+        return err_hint(err,
+                        "is the pool mounted? If the file is really lost, run v2c-engine forget "
+                        "for this VM and begin anew");
+    }
+    if (qcow2_create(disk->target_path, disk->capacity, &options, ret_image, err) < 0)
+        return -1;
+    return save_bitmap(task, bitmap, err);
 }
 
 struct checkpoint_context {
@@ -138,8 +154,7 @@ on_checkpoint(void *opaque, const struct transfer_progress *progress, struct err
     (void)progress;
     if (task->run->copy->pass != PASS_BASE)
         return 0;
-    if (store_bitmap_save(task->store, task->disk->id, context->bitmap->bits,
-                          transfer_bitmap_bytes(context->bitmap), err) < 0)
+    if (save_bitmap(task, context->bitmap, err) < 0)
         return -1;
     blocks = count_blocks(context->bitmap);
     task->has_advanced = task->has_advanced || blocks > task->recorded_blocks;
@@ -197,30 +212,37 @@ transfer_disk(struct copy_task *task, struct disk_source *source, struct qcow2_i
     return transfer_run(&job, NULL, err);
 }
 
+/* A place among the handles of all workers; the final sync does not wait in line, because a VM that is
+ * off waits with it. */
+static int
+take_slot(struct copy_task *task, int *ret_slot, struct err **err)
+{
+    if (task->run->copy->pass == PASS_FINAL)
+        return 0;
+    return migration_slot_take(task->run->m->config->migration.control_dir, &task->run->cancel,
+                               ret_slot, err);
+}
+
 /* One attempt, from opening to closing.  The image is finished after the final pass. */
 static int
 copy_once(struct copy_task *task, struct err **err)
 {
+    CLEANUP(close_fdp) int slot = -1; /* given back after the source is closed */
     CLEANUP(disk_source_closep) struct disk_source *source = NULL;
     CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
-    CLEANUP(close_fdp) int slot = -1;
     struct transfer_bitmap bitmap = {0};
     enum migration_pass pass = task->run->copy->pass;
-    bool is_new = access(task->disk->target_path, F_OK) < 0;
     bool is_empty = task->run->copy->plans && task->run->copy->plans[task->index].count == 0;
     int result = -1;
 
     if (is_empty && pass != PASS_FINAL)
         return 0;
-    if (open_target(task, &image, err) < 0 || load_bitmap(task, is_new, &bitmap, err) < 0)
+    if (open_target(task, &bitmap, &image, err) < 0)
         goto out;
-    if (!is_empty) {
-        if (migration_slot_take(task->run->m->config->migration.control_dir, &task->run->cancel,
-                                &slot, err) < 0 ||
-            open_source(task, &source, err) < 0 || make_plan(task, source, image, err) < 0 ||
-            transfer_disk(task, source, image, &bitmap, err) < 0)
-            goto out;
-    }
+    if (!is_empty && (take_slot(task, &slot, err) < 0 || open_source(task, &source, err) < 0 ||
+                      make_plan(task, source, image, err) < 0 ||
+                      transfer_disk(task, source, image, &bitmap, err) < 0))
+        goto out;
     result = pass == PASS_FINAL ? qcow2_finish(&image, err) : 0;
 out:
     transfer_bitmap_done(&bitmap);

@@ -42,6 +42,7 @@ migration_delta_round(struct migration *m, struct err **err)
         goto out;
     }
     m->record.delta_rounds++;
+    m->has_rounds_of_this_run = true;
     if (migration_save(m, err) < 0 || migration_release_snapshot(m, err) < 0)
         goto out;
     (void)store_event_add(m->store, m->record.id, "round", "delta round complete", NULL);
@@ -49,6 +50,14 @@ migration_delta_round(struct migration *m, struct err **err)
 out:
     migration_plans_free(plans, m->disks.count);
     return result;
+}
+
+/* A cutover that finalize_at brought about and that did not go through: somebody started the VM again,
+ * and it is not shut down a second time for it. */
+static bool
+is_finalize_at_spent(const struct migration *m)
+{
+    return m->record.powered_off_at && m->record.powered_off_at >= m->spec->finalize_at;
 }
 
 /* How long to wait before the next round, by the seed's rules: the usual interval, a shorter one in
@@ -59,7 +68,7 @@ interval_ms(const struct migration *m)
     const struct spec *spec = m->spec;
     int64_t left = spec->finalize_at - clock_wall_s();
 
-    if (spec->finalize_at == 0)
+    if (spec->finalize_at == 0 || is_finalize_at_spent(m))
         return spec->delta_interval * 1000;
     if (left <= 0)
         return 0;
@@ -71,7 +80,8 @@ interval_ms(const struct migration *m)
 static bool
 is_time_to_finalize(const struct migration *m)
 {
-    return m->spec->finalize_at && clock_wall_s() >= m->spec->finalize_at;
+    return m->spec->finalize_at && clock_wall_s() >= m->spec->finalize_at &&
+           !is_finalize_at_spent(m);
 }
 
 /* Ends a wait early: any finalize request does, so that nobody waits out an interval for nothing. */
@@ -106,7 +116,8 @@ migration_stage_delta(struct migration *m, struct err **err)
             return -1;
         if (request == STORE_FINALIZE_NOW)
             break;
-        if (request == STORE_FINALIZE_NONE && is_time_to_finalize(m)) {
+        /* One that passed while nobody ran gets a round first, so that the last pass is short. */
+        if (request == STORE_FINALIZE_NONE && is_time_to_finalize(m) && m->has_rounds_of_this_run) {
             migration_log(m, LOG_INFO, "finalize_at is reached, cutting over");
             break;
         }
@@ -123,7 +134,6 @@ migration_back_to_delta(struct migration *m, const char *why, struct err **err)
 {
     migration_log(m, LOG_WARNING,
                   "%s: going back to delta rounds; request finalize again to cut over", why);
-    m->record.powered_off_at = 0;
     m->record.is_shutdown_action_required = false;
     if (migration_drop_requests(m, err) < 0)
         return -1;

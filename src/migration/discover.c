@@ -277,9 +277,8 @@ migration_stage_discover(struct migration *m, struct err **err)
         goto out;
     /* A crash between these rows and the stage leaves rows behind, which are then the ones used. */
     if (m->disks.count == 0) {
-        for (size_t i = 0; i < disks.count; i++)
-            if (store_disk_create(m->store, &disks.items[i], err) < 0)
-                goto out;
+        if (store_disks_create(m->store, &disks, err) < 0)
+            goto out;
         m->disks = disks;
         disks = (struct store_disks){0};
         m->progress = xcalloc(m->disks.count, sizeof(*m->progress));

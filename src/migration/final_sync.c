@@ -86,15 +86,28 @@ copy_with_snapshot(struct migration *m, struct err **err)
     return migration_release_snapshot(m, err);
 }
 
-/* The source must have stayed off and untouched from before the read until after it. */
+/* The source as it is now, whose disks must be those of the record; *ret_is_on says whether it runs. */
 static int
-check_untouched(struct migration *m, struct err **err)
+look_at_source(struct migration *m, bool *ret_is_on, struct err **err)
 {
     if (migration_read_source(m, err) < 0 || migration_check_disks(m, err) < 0)
         return -1;
-    if (m->vm.power == VSPHERE_POWERED_OFF)
+    if (m->vm.connection_state && strcmp(m->vm.connection_state, "connected"))
+        return err_set(err, E_VSPHERE_HOST, "the source's host is %s", m->vm.connection_state);
+    *ret_is_on = m->vm.power != VSPHERE_POWERED_OFF;
+    return 0;
+}
+
+/* Somebody may have started the VM and shut it down again while it was read: its configuration's
+ * version tells.  A snapshot of ours changes it too, and makes the question pointless. */
+static int
+check_version(const struct migration *m, bool used_snapshot, struct err **err)
+{
+    const char *before = m->record.change_version, *now = m->vm.change_version;
+
+    if (used_snapshot || !before || !now || !strcmp(before, now))
         return 0;
-    return err_set(err, E_SOURCE_CHANGED, "the source VM was started during the final sync");
+    return err_set(err, E_VSPHERE_BUSY, "the source VM was touched during the final sync");
 }
 
 static int
@@ -107,40 +120,59 @@ check_images(struct migration *m, struct err **err)
     return 0;
 }
 
+/* The pass itself, without a snapshot if the source lets us. */
+static int
+copy_changes(struct migration *m, bool *ret_used_snapshot, struct err **err)
+{
+    struct err *failure = NULL;
+
+    *ret_used_snapshot = false;
+    if (copy_final(m, NULL, &failure) == 0)
+        return 0;
+    if (!wants_snapshot(failure))
+        return err_move(err, &failure);
+    migration_log(m, LOG_WARNING, "%s; trying with a snapshot", err_message(failure));
+    err_free(failure);
+    *ret_used_snapshot = true;
+    return copy_with_snapshot(m, err);
+}
+
+static int
+settle(struct migration *m, struct err **err)
+{
+    int64_t seconds = settle_seconds(m);
+
+    migration_log(m, LOG_INFO, "Waiting %" PRId64 "s finalize settle delay before the final sync",
+                  seconds);
+    return migration_wait(m, seconds * 1000, NULL, err);
+}
+
 int
 migration_stage_final_sync(struct migration *m, struct err **err)
 {
-    struct err *failure = NULL;
-    int64_t settle;
+    bool is_on, used_snapshot;
 
     if (migration_sweep_snapshots(m, err) < 0)
         return -1;
     if (m->vm.power != VSPHERE_POWERED_OFF)
         return migration_back_to_delta(m, "the source VM runs again", err);
-    settle = settle_seconds(m);
-    migration_log(m, LOG_INFO, "Waiting %" PRId64 "s finalize settle delay before the final sync",
-                  settle);
-    if (migration_wait(m, settle * 1000, NULL, err) < 0 || check_untouched(m, err) < 0 ||
-        adopt_current_paths(m, err) < 0)
+    if (settle(m, err) < 0 || look_at_source(m, &is_on, err) < 0)
         return -1;
-    if (copy_final(m, NULL, &failure) < 0) {
-        if (!wants_snapshot(failure)) {
-            err_move(err, &failure);
-            return err_wrap(err, "final sync");
-        }
-        migration_log(m, LOG_WARNING, "%s; trying with a snapshot", err_message(failure));
-        err_free(failure);
-        if (copy_with_snapshot(m, err) < 0)
-            return err_wrap(err, "final sync");
-    }
-    m->record.delta_rounds++;
-    if (check_untouched(m, &failure) < 0) {
-        if (err_code(failure) != E_SOURCE_CHANGED || m->vm.power == VSPHERE_POWERED_OFF)
-            return err_move(err, &failure);
-        err_free(failure);
+    if (is_on)
+        return migration_back_to_delta(m, "the source VM was started before the final sync", err);
+    free(m->record.change_version);
+    m->record.change_version = xstrdup(m->vm.change_version);
+    if (adopt_current_paths(m, err) < 0)
+        return -1;
+    if (copy_changes(m, &used_snapshot, err) < 0)
+        return err_wrap(err, "final sync");
+    if (look_at_source(m, &is_on, err) < 0)
+        return -1;
+    if (is_on)
         return migration_back_to_delta(m, "the source VM was started during the final sync", err);
-    }
-    if (check_images(m, err) < 0)
+    if (check_version(m, used_snapshot, err) < 0 || check_images(m, err) < 0)
         return -1;
+    m->record.delta_rounds++;
+    m->has_synced = true;
     return migration_enter(m, STAGE_IMPORT_ROOT_DISK, err);
 }

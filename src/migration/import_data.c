@@ -143,6 +143,23 @@ lookup_started(const struct step *step, char **ret_result, struct err **err)
     return 0;
 }
 
+/* Two machines of one identity on the network do more harm than one that is not started. */
+static int
+check_source_is_off(struct migration *m, struct err **err)
+{
+    enum vsphere_power power;
+
+    if (vsphere_power_state(m->vsphere, m->record.vm_moref, &power, err) < 0)
+        return -1;
+    if (power == VSPHERE_POWERED_OFF)
+        return 0;
+    err_set(err, E_SOURCE_CHANGED, "the source VM runs again: the imported VM %s is not started",
+            m->record.cloudstack_vm_id);
+    return err_hint(err,
+                    "decide for one: shut the source down and run this again, or keep it and "
+                    "remove the imported VM in CloudStack, which has its state of the cutover");
+}
+
 static int
 start_vm(struct migration *m, struct err **err)
 {
@@ -156,6 +173,8 @@ start_vm(struct migration *m, struct err **err)
 
     if (!m->spec->start_vm_after_import || m->record.is_cloudstack_started)
         return 0;
+    if (check_source_is_off(m, err) < 0)
+        return -1;
     if (step_do(&step, &result, err) < 0)
         return -1;
     m->record.is_cloudstack_started = true;

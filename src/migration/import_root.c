@@ -203,47 +203,91 @@ add_nics(struct migration *m, const struct migration_nics *nics, struct err **er
     return compare_macs(m, nics, err);
 }
 
+/* Takes note of the VM that CloudStack made. */
+static int
+note_vm(struct migration *m, char *vm_id /* taken, may be NULL */, struct err **err)
+{
+    if (!vm_id || m->record.cloudstack_vm_id) {
+        free(vm_id);
+        return 0;
+    }
+    m->record.cloudstack_vm_id = vm_id;
+    m->record.imported_at = clock_wall_s();
+    migration_log(m, LOG_INFO, "Imported root disk as VM in CloudStack vm_id=%s", vm_id);
+    return migration_save(m, err);
+}
+
+static struct step
+import_step(struct migration *m, const struct migration_nics *nics)
+{
+    return (struct step){.m = m,
+                         .name = "import_vm",
+                         .command = "importVm",
+                         .disk = boot_disk(m),
+                         .nic = &nics->items[0],
+                         .submit = submit_import_vm,
+                         .lookup = lookup_vm,
+                         .result_of = id_of_vm};
+}
+
+/* Whether the files may be imported now: the source must be off, and must have been since the sync.
+ * When not, the stage has been changed to what is to be done first. */
+static int
+check_source(struct migration *m, bool *ret_may, struct err **err)
+{
+    enum vsphere_power power;
+
+    *ret_may = false;
+    if (!m->has_synced) {
+        migration_log(m, LOG_INFO,
+                      "The source may have run since the final sync: syncing once more");
+        return migration_enter(m, STAGE_FINAL_SYNC, err);
+    }
+    if (vsphere_power_state(m->vsphere, m->record.vm_moref, &power, err) < 0)
+        return -1;
+    if (power != VSPHERE_POWERED_OFF)
+        return migration_back_to_delta(m, "the source VM runs again", err);
+    *ret_may = true;
+    return 0;
+}
+
 static int
 import_root(struct migration *m, const struct migration_nics *nics, struct err **err)
 {
-    CLEANUP(free_charp) char *vm_id = NULL;
-    struct step step = {.m = m,
-                        .name = "import_vm",
-                        .command = "importVm",
-                        .disk = boot_disk(m),
-                        .nic = &nics->items[0],
-                        .submit = submit_import_vm,
-                        .lookup = lookup_vm,
-                        .result_of = id_of_vm};
+    struct step step = import_step(m, nics);
+    char *vm_id = NULL;
+    bool may;
 
+    /* First of all what an earlier run may have done: from then on the files are CloudStack's. */
+    if (step_recover(&step, &vm_id, err) < 0 || note_vm(m, take(vm_id), err) < 0)
+        return -1;
+    if (m->record.cloudstack_vm_id)
+        return 0;
+    if (check_source(m, &may, err) < 0)
+        return -1;
+    if (!may)
+        return 0;
     if (step_do(&step, &vm_id, err) < 0)
         return -1;
-    if (!m->record.cloudstack_vm_id) {
-        m->record.cloudstack_vm_id = take(vm_id);
-        m->record.imported_at = clock_wall_s();
-        migration_log(m, LOG_INFO, "Imported root disk as VM in CloudStack vm_id=%s",
-                      m->record.cloudstack_vm_id);
-    }
-    return migration_save(m, err);
+    return note_vm(m, vm_id, err);
 }
 
 int
 migration_stage_import_root(struct migration *m, struct err **err)
 {
     struct migration_nics nics = {0};
-    enum vsphere_power power;
     int result = -1;
 
-    if (!m->record.cloudstack_vm_id) {
-        if (vsphere_power_state(m->vsphere, m->record.vm_moref, &power, err) < 0)
-            return -1;
-        if (power != VSPHERE_POWERED_OFF)
-            return migration_back_to_delta(m, "the source VM runs again", err);
-    }
     if (migration_plan_nics(m, &nics, err) < 0)
         return -1;
-    if (import_root(m, &nics, err) == 0 && add_nics(m, &nics, err) == 0)
-        result = migration_enter(m, STAGE_IMPORT_DATA_DISK, err);
+    if (import_root(m, &nics, err) == 0) {
+        result = 0;
+        if (m->record.cloudstack_vm_id) {
+            result = add_nics(m, &nics, err);
+            if (result == 0)
+                result = migration_enter(m, STAGE_IMPORT_DATA_DISK, err);
+        }
+    }
     vec_done(&nics);
     return result;
 }

@@ -30,6 +30,9 @@ struct migration {
     struct vsphere_vm vm;            /* as last read */
     struct store_progress *progress; /* one a disk */
     int64_t mirrored_ms, kept_alive_ms;
+    int64_t told_of_power_ms;    /* when a failed look at the power state was last logged */
+    bool has_rounds_of_this_run; /* a delta round was completed since the start */
+    bool has_synced;             /* the final sync was completed since the start */
     double last_logged_percent;
     int64_t last_logged_ms;
 };
@@ -112,8 +115,13 @@ int migration_slot_take(const char *control_dir, const volatile int *cancel, int
 int migration_query_changes(struct migration *m, const char *snapshot, struct extents **ret_plans,
                             struct err **err);
 void migration_plans_free(struct extents *plans, size_t count);
+/* A changeId is "<uuid>/<sequence>"; another uuid, or none, means that tracking began anew. */
+bool migration_same_history(const char *a, const char *b);
 
 /* ---- stages ----------------------------------------------------------------------------------- */
+
+/* prepare.c: on every start, before files are touched: the pools are still where they were. */
+int migration_check_pools(struct migration *m, struct err **err);
 
 /* Each does the work of the stage it is named after and moves to the next; all may be run again after
  * any interruption. */

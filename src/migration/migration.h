@@ -15,6 +15,10 @@ struct config;
 struct spec;
 struct err;
 
+/* Values of *migration_options.stop. */
+#define MIGRATION_STOP          1 /* somebody asked for it */
+#define MIGRATION_STOP_ORPHANED 2 /* the supervisor is gone: finalize requests are kept */
+
 struct migration_options {
     const struct config *config; /* borrowed */
     const struct spec *spec;     /* borrowed */
@@ -27,6 +31,10 @@ struct migration_options {
  * and log, and nothing but the recorded snapshot is left on the source. */
 int migration_run(const struct migration_options *options, struct err **err);
 
+/* Takes the lock that every role holds while it works on a VM's migration; it is given back when
+ * *ret_fd is closed.  E_LOCKED. */
+int migration_lock(const char *control_dir, const char *vcenter, const char *moref, int *ret_fd,
+                   struct err **err);
 /* The directory of a VM's migration below @control_dir: "<name>_<moref>" made safe, or the existing
  * tool's raw one if it is there with the same moref; the caller frees. */
 char *migration_directory(const char *control_dir, const char *vm_name, const char *moref);

@@ -100,6 +100,26 @@ migration_stage_storage(struct migration *m, struct err **err)
 }
 
 int
+migration_check_pools(struct migration *m, struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        const struct store_disk *disk = &m->disks.items[i];
+        CLEANUP(free_charp) char *dir = NULL;
+
+        if (resolve_pool(m, disk->storage_id, &dir, err) < 0)
+            return err_wrap(err, "disk %s", disk->address);
+        if (!is_below(disk->target_path, dir)) {
+            err_set(err, E_POOL, "disk %s: its pool is at %s now, its file is %s", disk->address,
+                    dir, disk->target_path);
+            return err_hint(err,
+                            "mount the pool where it was, or run v2c-engine forget for this VM "
+                            "and begin anew");
+        }
+    }
+    return 0;
+}
+
+int
 migration_stage_cbt(struct migration *m, struct err **err)
 {
     if (!m->vm.is_cbt_enabled) {

@@ -28,10 +28,13 @@ absorb_marker(struct migration *m, const char *name, enum store_finalize what, s
         return 0;
     if (store_finalize_request(m->store, m->record.id, what, &was_requested, err) < 0)
         return -1;
+    if (unlink(path) < 0 && errno != ENOENT) {
+        err_set_errno(err, E_IO, errno, "removing %s", path);
+        return err_hint(err, "remove it by hand: left there it would ask to finalize again");
+    }
     migration_log(m, LOG_INFO, "%s detected, %s", name,
                   what == STORE_FINALIZE_NOW ? "going straight to the final sync"
                                              : "one more delta round, then the final sync");
-    migration_take_marker(m, name);
     return 0;
 }
 

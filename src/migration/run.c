@@ -8,7 +8,8 @@
 #include "base/file.h"
 #include "migration/internal.h"
 
-#define STAGE_ATTEMPTS   5
+#define STAGE_ATTEMPTS   12
+#define MAX_PAUSE_MS     (5 * 60 * 1000)
 #define CONNECT_ATTEMPTS 3 /* a wrong host name is to be told soon */
 
 static int (*const stages[STAGE_MAX_])(struct migration *m, struct err **err) = {
@@ -105,25 +106,57 @@ connect_target(struct migration *m, struct err **err)
     return 0;
 }
 
+int
+migration_lock(const char *control_dir, const char *vcenter, const char *moref, int *ret_fd,
+               struct err **err)
+{
+    CLEANUP(free_charp) char *name = xasprintf("%s_%s", vcenter, moref);
+    CLEANUP(free_charp) char *safe = file_safe_name(name);
+    CLEANUP(free_charp) char *dir = file_join(control_dir, ".locks");
+    CLEANUP(free_charp) char *path = file_join(dir, safe);
+    struct err *failure = NULL;
+
+    if (file_make_dirs(dir, 0700, err) < 0)
+        return -1;
+    if (file_lock(path, ret_fd, &failure) == 0)
+        return 0;
+    if (err_code(failure) == E_LOCKED)
+        err_hint(&failure, "another run or service is migrating this VM; see v2c-engine status");
+    return err_move(err, &failure);
+}
+
 static int
 open_directory(struct migration *m, struct err **err)
 {
-    CLEANUP(free_charp) char *lock = NULL;
-    CLEANUP(free_charp) char *log = NULL;
-    struct err *failure = NULL;
+    CLEANUP(free_charp) char *log = file_join(m->record.directory, "migration.log");
 
-    m->record.directory =
-        migration_directory(m->config->migration.control_dir, m->vm.name, m->vm.moref);
     if (file_make_dirs(m->record.directory, 0750, err) < 0)
         return -1;
-    lock = file_join(m->record.directory, "lock");
-    log = file_join(m->record.directory, "migration.log");
-    if (file_lock(lock, &m->lock_fd, &failure) < 0) {
-        if (err_code(failure) == E_LOCKED)
-            err_wrap(&failure, "another run is migrating %s", m->vm.name);
-        return err_move(err, &failure);
-    }
     return log_open_file(log, err);
+}
+
+/* The directory may be another migration's: of a VM that another vCenter gave the same name and id, or
+ * of this one under another spelling of vcenter.host. */
+static int
+check_directory_is_free(struct migration *m, struct err **err)
+{
+    struct store_migrations all = {0};
+    int result = 0;
+
+    if (store_migration_list(m->store, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all.count && result == 0; i++) {
+        const struct store_migration *other = &all.items[i];
+
+        if (!other->directory || strcmp(other->directory, m->record.directory))
+            continue;
+        err_set(err, E_STORE_FOREIGN, "%s belongs to the migration of %s (%s) from vCenter %s",
+                other->directory, other->vm_name, other->vm_moref, other->vcenter);
+        result = err_hint(err, "write vcenter.host as it was then, or use another control_dir for "
+                               "another vCenter");
+    }
+    store_migrations_done(&all);
+    return result;
 }
 
 /* A state.json that the existing tool left, and no record of ours: done is done; anything else is its
@@ -192,19 +225,21 @@ create_record(struct migration *m, struct err **err)
     return store_migration_create(m->store, &m->record, err);
 }
 
-/* Takes up the record of an earlier run, which must speak of this very VM. */
+/* Takes up the record of an earlier run, which must speak of this very VM.  Its directory stays what it
+ * was, whatever the VM is called by now. */
 static int
 adopt_record(struct migration *m, struct store_migration *found, struct err **err)
 {
-    free(found->directory);
-    found->directory = take(m->record.directory);
     m->record = *found;
     if (m->record.instance_uuid && m->vm.instance_uuid &&
         strcasecmp(m->record.instance_uuid, m->vm.instance_uuid)) {
         err_set(err, E_SOURCE_CHANGED, "%s has instance uuid %s, the migration began with %s",
                 m->vm.moref, m->vm.instance_uuid, m->record.instance_uuid);
-        return err_hint(err, "this is another VM; move %s away to migrate it", m->record.directory);
+        return err_hint(err, "this is another VM: run v2c-engine forget --vm-id %s to migrate it",
+                        m->vm.moref);
     }
+    if (open_directory(m, err) < 0)
+        return -1;
     if (store_disks_load(m->store, m->record.id, &m->disks, err) < 0)
         return -1;
     m->progress = xcalloc(m->disks.count ? m->disks.count : 1, sizeof(*m->progress));
@@ -234,9 +269,13 @@ load_record(struct migration *m, bool *ret_is_done, struct err **err)
     if (err_code(failure) != E_STORE_NOT_FOUND)
         return err_move(err, &failure);
     err_free(failure);
-    if (check_foreign_state(m, ret_is_done, err) < 0 || *ret_is_done)
-        return *ret_is_done ? 0 : -1;
-    return create_record(m, err);
+    m->record.directory =
+        migration_directory(m->config->migration.control_dir, m->vm.name, m->vm.moref);
+    if (check_directory_is_free(m, err) < 0 || check_foreign_state(m, ret_is_done, err) < 0)
+        return -1;
+    if (*ret_is_done)
+        return 0;
+    return open_directory(m, err) < 0 ? -1 : create_record(m, err);
 }
 
 static int
@@ -275,11 +314,20 @@ log_settings(struct migration *m)
     }
 }
 
-/* A stage that fails for a passing reason is run again after a pause; every stage may be. */
+/* Pauses grow to five minutes: a vCenter that is restarted, or a backup window, is sat out. */
+static int64_t
+pause_ms(unsigned failures)
+{
+    return MIN(1000LL << MIN(failures, 10U), MAX_PAUSE_MS);
+}
+
+/* A stage that fails for a passing reason is run again after a pause; every stage may be.  Rounds that
+ * went well in between count as success. */
 static int
 run_stage(struct migration *m, unsigned *failures, struct err **err)
 {
     enum store_stage stage = m->record.stage;
+    int64_t rounds = m->record.delta_rounds;
     struct err *failure = NULL;
 
     if (!stages[stage])
@@ -289,12 +337,15 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
         *failures = 0;
         return 0;
     }
+    if (m->record.delta_rounds > rounds)
+        *failures = 0;
     if (err_class(failure) != ERR_CLASS_RETRY || ++*failures >= STAGE_ATTEMPTS)
         return err_move(err, &failure);
-    migration_log(m, LOG_WARNING, "stage %s: %s; trying again", store_stage_name(m->record.stage),
-                  err_message(failure));
+    migration_log(m, LOG_WARNING, "stage %s: %s; trying again in %" PRId64 " s",
+                  store_stage_name(m->record.stage), err_message(failure),
+                  pause_ms(*failures) / 1000);
     err_free(failure);
-    return migration_wait(m, clock_patience_ms(1000LL << *failures), NULL, err);
+    return migration_wait(m, clock_patience_ms(pause_ms(*failures)), NULL, err);
 }
 
 static int
@@ -310,20 +361,34 @@ run_stages(struct migration *m, struct err **err)
 }
 
 /* A failed or stopped run forgets a finalize request that it did not get to: starting it again must
- * never shut a VM down unasked.  Once the VM is off there is nothing to ask any more. */
+ * never shut a VM down unasked.  Once the guest was asked to shut down, or the VM is off, there is
+ * nothing to ask any more; and when the supervisor crashed, nobody has stopped anything. */
+static void
+disarm(struct migration *m)
+{
+    bool is_waiting = m->record.stage == STAGE_AWAITING_SHUTDOWN;
+    enum store_finalize request = STORE_FINALIZE_NONE;
+
+    if (m->record.stage >= STAGE_FINAL_SYNC ||
+        (is_waiting && !m->record.is_shutdown_action_required) ||
+        (m->options->stop && *m->options->stop == MIGRATION_STOP_ORPHANED))
+        return;
+    (void)migration_finalize_requested(m, &request, NULL);
+    if (request != STORE_FINALIZE_NONE)
+        migration_log(m, LOG_WARNING, "the finalize request is dropped; ask again when it runs");
+    (void)migration_drop_requests(m, NULL);
+    if (is_waiting) {
+        m->record.stage = STAGE_DELTA;
+        m->record.is_shutdown_action_required = false;
+    }
+}
+
 static void
 record_failure(struct migration *m, const struct err *failure)
 {
     CLEANUP(err_freep) struct err *other = NULL;
-    enum store_finalize request = STORE_FINALIZE_NONE;
 
-    if (m->record.stage < STAGE_FINAL_SYNC) {
-        (void)migration_finalize_requested(m, &request, NULL);
-        if (request != STORE_FINALIZE_NONE)
-            migration_log(m, LOG_WARNING,
-                          "the finalize request is dropped; ask again when it runs");
-        (void)migration_drop_requests(m, NULL);
-    }
+    disarm(m);
     free(m->record.last_error);
     m->record.last_error = xstrdup(err_message(failure));
     free(m->record.last_error_code);
@@ -363,7 +428,9 @@ run_locked(struct migration *m, struct err **err)
     log_settings(m);
     free(take(m->record.last_error));
     free(take(m->record.last_error_code));
-    if (connect_target(m, &failure) == 0 && run_stages(m, &failure) == 0)
+    if (connect_target(m, &failure) == 0 &&
+        (m->record.stage <= STAGE_PREPARING_STORAGE || migration_check_pools(m, &failure) == 0) &&
+        run_stages(m, &failure) == 0)
         return 0;
     tidy_source(m);
     record_failure(m, failure);
@@ -379,7 +446,8 @@ migration_run(const struct migration_options *options, struct err **err)
     int result = -1;
 
     if (check_settings(&m, &failure) == 0 && connect_source(&m, &failure) == 0 &&
-        open_directory(&m, &failure) == 0)
+        migration_lock(m.config->migration.control_dir, m.config->vcenter.host, m.vm.moref,
+                       &m.lock_fd, &failure) == 0)
         result = run_locked(&m, &failure);
     if (result < 0) {
         log_err(LOG_ERROR, failure, "failed");

@@ -1,23 +1,42 @@
 /* Brings the source down: by asking its guest, by force where that was consented to, or by waiting
- * for somebody.  A VMware guest is never switched off hard without consent. */
+ * for somebody.  A VMware guest is never switched off hard without consent.
+ *
+ * In stage awaiting_shutdown_action the VM is going down (its guest was asked) or somebody is to act
+ * (is_shutdown_action_required). */
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "migration/internal.h"
 
 #define GUEST_SHUTDOWN_MS (5 * 60 * 1000)
-#define ASK_AGAIN_MS      2000
+#define QUICK_MS          250 /* between looks while the guest goes down: it is downtime */
+#define SLOW_MS           3000
+#define TELL_MS           60000
 
-static bool
-is_off(struct migration *m)
+/* A passing fault counts as "not yet" and is told once a minute; any other fails. */
+static int
+look_whether_off(struct migration *m, bool *ret_is_off, struct err **err)
 {
-    CLEANUP(err_freep) struct err *failure = NULL;
+    struct err *failure = NULL;
     enum vsphere_power power = VSPHERE_POWERED_ON;
+    int64_t now = clock_monotonic_ms();
 
-    if (vsphere_power_state(m->vsphere, m->record.vm_moref, &power, &failure) < 0)
-        log_debug("power state: %s", err_message(failure)); /* asked again at once */
-    return power == VSPHERE_POWERED_OFF;
+    *ret_is_off = false;
+    if (vsphere_power_state(m->vsphere, m->record.vm_moref, &power, &failure) == 0) {
+        *ret_is_off = power == VSPHERE_POWERED_OFF;
+        return 0;
+    }
+    if (err_class(failure) != ERR_CLASS_RETRY)
+        return err_move(err, &failure);
+    if (!m->told_of_power_ms || now - m->told_of_power_ms > TELL_MS) {
+        m->told_of_power_ms = now;
+        migration_log(m, LOG_WARNING, "cannot see whether the VM is off: %s", err_message(failure));
+    }
+    err_free(failure);
+    return 0;
 }
 
 static int
@@ -31,17 +50,18 @@ enter_final_sync(struct migration *m, struct err **err)
 }
 
 static int
-ask_somebody(struct migration *m, const char *reason, struct err **err)
+enter_awaiting(struct migration *m, bool is_action_required, const char *reason, struct err **err)
 {
-    m->record.is_shutdown_action_required = true;
+    m->record.is_shutdown_action_required = is_action_required;
     free(m->record.shutdown_reason);
     m->record.shutdown_reason = xstrdup(reason);
     free(m->record.shutdown_tools_status);
     m->record.shutdown_tools_status = xstrdup(m->vm.tools_status);
-    migration_log(m, LOG_WARNING,
-                  "%s: shut the VM down yourself, or consent to a hard power-off by creating "
-                  "SHUTDOWN_FORCE in %s",
-                  reason, m->record.directory);
+    if (is_action_required)
+        migration_log(m, LOG_WARNING,
+                      "%s: shut the VM down yourself, or consent to a hard power-off by creating "
+                      "SHUTDOWN_FORCE in %s",
+                      reason, m->record.directory);
     return migration_enter(m, STAGE_AWAITING_SHUTDOWN, err);
 }
 
@@ -55,23 +75,21 @@ force_off(struct migration *m, struct err **err)
 }
 
 static int
-shut_down_guest(struct migration *m, struct err **err)
+ask_guest(struct migration *m, struct err **err)
 {
     CLEANUP(err_freep) struct err *failure = NULL;
 
     if (!m->vm.tools_status || !strcmp(m->vm.tools_status, "guestToolsNotRunning"))
-        return ask_somebody(m, "VMware Tools do not run in the guest", err);
+        return enter_awaiting(m, true, "VMware Tools do not run in the guest", err);
     migration_log(m, LOG_INFO, "Asking the guest to shut down");
-    if (vsphere_shutdown_guest(m->vsphere, m->record.vm_moref, &failure) < 0) {
-        if (err_class(failure) == ERR_CLASS_RETRY)
-            return err_move(err, &failure);
-        return ask_somebody(m, err_message(failure), err);
-    }
-    if (migration_wait(m, GUEST_SHUTDOWN_MS, is_off, err) < 0)
+    /* Recorded before it is asked: once asked it goes down, whatever becomes of us. */
+    if (enter_awaiting(m, false, "the guest was asked to shut down", err) < 0)
         return -1;
-    if (!is_off(m))
-        return ask_somebody(m, "the guest did not shut down within 5 minutes", err);
-    return enter_final_sync(m, err);
+    if (vsphere_shutdown_guest(m->vsphere, m->record.vm_moref, &failure) == 0)
+        return 0;
+    if (err_class(failure) == ERR_CLASS_RETRY)
+        return err_move(err, &failure);
+    return enter_awaiting(m, true, err_message(failure), err);
 }
 
 int
@@ -85,23 +103,50 @@ migration_power_down(struct migration *m, struct err **err)
     case CONFIG_SHUTDOWN_FORCE:
         return force_off(m, err);
     case CONFIG_SHUTDOWN_MANUAL:
-        return ask_somebody(m, "shutdown_mode is manual", err);
+        return enter_awaiting(m, true, "shutdown_mode is manual", err);
     default:
-        return shut_down_guest(m, err);
+        return ask_guest(m, err);
     }
+}
+
+/* The consent is only used up once the VM is off. */
+static int
+force_by_marker(struct migration *m, bool *ret_is_done, struct err **err)
+{
+    CLEANUP(free_charp) char *path = file_join(m->record.directory, "SHUTDOWN_FORCE");
+
+    *ret_is_done = access(path, F_OK) == 0;
+    if (!*ret_is_done)
+        return 0;
+    if (force_off(m, err) < 0)
+        return -1;
+    migration_take_marker(m, "SHUTDOWN_FORCE");
+    return 0;
 }
 
 int
 migration_stage_shutdown(struct migration *m, struct err **err)
 {
+    int64_t began_ms = clock_monotonic_ms();
+
     for (;;) {
-        if (is_off(m))
+        int64_t waited_ms = clock_monotonic_ms() - began_ms;
+        bool is_off, is_done;
+
+        if (look_whether_off(m, &is_off, err) < 0)
+            return -1;
+        if (is_off)
             return enter_final_sync(m, err);
-        if (migration_take_marker(m, "SHUTDOWN_FORCE"))
-            return force_off(m, err);
+        if (force_by_marker(m, &is_done, err) < 0)
+            return -1;
+        if (is_done)
+            return 0;
         if (migration_take_marker(m, "SHUTDOWN_MANUAL"))
             migration_log(m, LOG_INFO, "told that the VM was shut down, but it is still on");
-        if (migration_wait(m, ASK_AGAIN_MS, is_off, err) < 0)
+        if (!m->record.is_shutdown_action_required && waited_ms > GUEST_SHUTDOWN_MS &&
+            enter_awaiting(m, true, "the guest did not shut down within 5 minutes", err) < 0)
+            return -1;
+        if (migration_wait(m, waited_ms < GUEST_SHUTDOWN_MS ? QUICK_MS : SLOW_MS, NULL, err) < 0)
             return -1;
     }
 }

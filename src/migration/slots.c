@@ -31,7 +31,7 @@ migration_slot_take(const char *control_dir, const volatile int *cancel, int *re
 
     if (file_make_dirs(dir, 0700, err) < 0)
         return -1;
-    for (;;) {
+    for (bool is_first = true;; is_first = false) {
         for (long i = 0; i < count; i++) {
             CLEANUP(free_charp) char *path = xasprintf("%s/%ld", dir, i);
             struct err *failure = NULL;
@@ -42,6 +42,8 @@ migration_slot_take(const char *control_dir, const volatile int *cancel, int *re
                 return err_move(err, &failure);
             err_free(failure);
         }
+        if (is_first)
+            log_info("waiting for one of %ld VDDK handles (V2C_VDDK_MAX_OPEN)", count);
         if (cancel && *cancel)
             return err_set(err, E_CANCELLED, "stopped while waiting for a free VDDK handle");
         clock_sleep_ms(POLL_MS);

@@ -109,7 +109,13 @@ migration_sweep_snapshots(struct migration *m, struct err **err)
     char tag[64];
     size_t length;
 
-    if (migration_release_snapshot(m, err) < 0 || migration_read_source(m, err) < 0)
+    if (migration_release_snapshot(m, err) < 0)
+        return -1;
+    /* A snapshot that was asked for may be in the making still. */
+    if (m->record.snapshot_intent &&
+        vsphere_wait_snapshot_tasks(m->vsphere, m->record.vm_moref, err) < 0)
+        return -1;
+    if (migration_read_source(m, err) < 0)
         return -1;
     migration_tag(m, tag);
     length = strlen(tag);

@@ -37,23 +37,22 @@ finish_step(const struct step *step, char *result, char **ret_result, struct err
     return 0;
 }
 
-/* Waits for a job that is known by id.  A job that failed leaves no intent behind: it had no effect. */
+/* Waits for a job that is known by id.  A job that failed keeps its intent: what it left behind is
+ * looked up before the call is made again. */
 static int
 follow_job(const struct step *step, const char *job_id, char **ret_result, struct err **err)
 {
     json_t *result = NULL;
-    struct err *failure = NULL;
     char *text;
 
-    if (cloudstack_job_wait(step->m->cloudstack, job_id, 0, &result, &failure) < 0) {
-        if (err_code(failure) == E_CS_JOB)
-            (void)store_intent_drop(step->m->store, step->m->record.id, step->name, NULL);
-        return err_move(err, &failure);
-    }
+    if (cloudstack_job_wait(step->m->cloudstack, job_id, 0, &result, err) < 0)
+        return -1;
     text = step->result_of(result);
     json_decref(result);
+    if (!text && step->lookup(step, &text, err) < 0)
+        return -1;
     if (!text)
-        return err_set(err, E_CS_PROTOCOL, "the job %s ended without a result", job_id);
+        return err_set(err, E_CS_PROTOCOL, "the job %s ended and made nothing", job_id);
     return finish_step(step, text, ret_result, err);
 }
 
@@ -62,32 +61,25 @@ submit_step(const struct step *step, char **ret_result, struct err **err)
 {
     CLEANUP(free_charp) char *job_id = NULL;
     struct migration *m = step->m;
-    struct err *failure = NULL;
 
-    if (store_intent_begin(m->store, m->record.id, step->name, err) < 0)
-        return -1;
-    if (step->submit(step, &job_id, &failure) < 0) {
-        /* A refusal made nothing; a lost answer may have, and the intent stays to say so. */
-        if (err_code(failure) == E_CS_API || err_code(failure) == E_CS_AUTH)
-            (void)store_intent_drop(m->store, m->record.id, step->name, NULL);
-        return err_move(err, &failure);
-    }
-    if (store_intent_job(m->store, m->record.id, step->name, job_id, err) < 0)
+    if (store_intent_begin(m->store, m->record.id, step->name, err) < 0 ||
+        step->submit(step, &job_id, err) < 0 ||
+        store_intent_job(m->store, m->record.id, step->name, job_id, err) < 0)
         return -1;
     return follow_job(step, job_id, ret_result, err);
 }
 
-/* An earlier run began this step and did not see its end. */
+/* What became of a call that an earlier run made: its job's outcome, else what is there.  When there is
+ * nothing the intent is dropped and *ret_result stays NULL. */
 static int
-recover_step(const struct step *step, const struct store_intent *intent, char **ret_result,
-             struct err **err)
+look_up(const struct step *step, const struct store_intent *intent, char **ret_result,
+        struct err **err)
 {
+    struct err *failure = NULL;
     char *found = NULL;
 
     migration_log(step->m, LOG_INFO, "Looking up what became of %s", step->name);
     if (intent->job_id) {
-        struct err *failure = NULL;
-
         if (follow_job(step, intent->job_id, ret_result, &failure) == 0)
             return 0;
         if (err_class(failure) == ERR_CLASS_RETRY)
@@ -100,30 +92,41 @@ recover_step(const struct step *step, const struct store_intent *intent, char **
         return -1;
     if (found)
         return finish_step(step, found, ret_result, err);
-    if (store_intent_drop(step->m->store, step->m->record.id, step->name, err) < 0)
+    return store_intent_drop(step->m->store, step->m->record.id, step->name, err);
+}
+
+int
+step_recover(const struct step *step, char **ret_result, struct err **err)
+{
+    struct store_intent intent = {0};
+    char *found = NULL;
+    bool is_there = false;
+    int result = 0;
+
+    if (store_intent_get(step->m->store, step->m->record.id, step->name, &is_there, &intent, err) <
+        0)
         return -1;
-    return submit_step(step, ret_result, err);
+    if (is_there && intent.result)
+        found = take(intent.result);
+    else if (is_there)
+        result = look_up(step, &intent, &found, err);
+    if (is_there)
+        store_intent_done(&intent);
+    if (result < 0)
+        return err_wrap(err, "%s", step->name);
+    *ret_result = found;
+    return 0;
 }
 
 int
 step_do(const struct step *step, char **ret_result, struct err **err)
 {
-    struct store_intent intent = {0};
-    bool is_there = false;
-    int result;
+    char *found = NULL;
 
-    if (store_intent_get(step->m->store, step->m->record.id, step->name, &is_there, &intent, err) <
-        0)
+    if (step_recover(step, &found, err) < 0)
         return -1;
-    if (is_there && intent.result) {
-        *ret_result = take(intent.result);
-        result = 0;
-    } else if (is_there) {
-        result = recover_step(step, &intent, ret_result, err);
-    } else {
-        result = submit_step(step, ret_result, err);
-    }
-    if (is_there)
-        store_intent_done(&intent);
-    return result < 0 ? err_wrap(err, "%s", step->name) : 0;
+    if (!found && submit_step(step, &found, err) < 0)
+        return err_wrap(err, "%s", step->name);
+    *ret_result = found;
+    return 0;
 }

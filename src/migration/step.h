@@ -17,6 +17,9 @@ struct step {
     char *(*result_of)(const json_t *job_result);
 };
 
+/* What an earlier run made by this step, looked up; *ret_result (owned) is NULL when there is nothing,
+ * and the call may then be made. */
+int step_recover(const struct step *step, char **ret_result, struct err **err);
 /* Does the step unless it is done; *ret_result is owned. */
 int step_do(const struct step *step, char **ret_result, struct err **err);
 

@@ -173,6 +173,19 @@ store_disk_create(struct store *store, struct store_disk *disk, struct err **err
 }
 
 int
+store_disks_create(struct store *store, struct store_disks *disks, struct err **err)
+{
+    if (store_begin(store, err) < 0)
+        return -1;
+    for (size_t i = 0; i < disks->count; i++)
+        if (store_disk_create(store, &disks->items[i], err) < 0) {
+            store_rollback(store);
+            return -1;
+        }
+    return store_commit(store, err);
+}
+
+int
 store_disks_load(struct store *store, int64_t migration, struct store_disks *ret, struct err **err)
 {
     CLEANUP(store_finalizep)

@@ -88,6 +88,8 @@ int store_migration_list(struct store *store, struct store_migrations *ret, stru
 int store_migration_save(struct store *store, const struct store_migration *migration,
                          const struct store_disks *disks, struct err **err);
 int store_disk_create(struct store *store, struct store_disk *disk, struct err **err); /* sets id */
+/* All disks of a migration or none; sets their ids. */
+int store_disks_create(struct store *store, struct store_disks *disks, struct err **err);
 int store_disks_load(struct store *store, int64_t migration, struct store_disks *ret,
                      struct err **err);
 void store_migration_done(struct store_migration *migration);

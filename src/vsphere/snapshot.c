@@ -210,6 +210,12 @@ vsphere_create_snapshot(struct vsphere *vsphere, const char *vm_moref, const cha
     return 0;
 }
 
+int
+vsphere_wait_snapshot_tasks(struct vsphere *vsphere, const char *vm_moref, struct err **err)
+{
+    return task_wait_snapshot_tasks(vsphere, vm_moref, err);
+}
+
 /* ---- remove and consolidate ---- */
 
 static int

@@ -147,6 +147,8 @@ int vsphere_enable_cbt(struct vsphere *vsphere, const char *moref, struct err **
 int vsphere_create_snapshot(struct vsphere *vsphere, const char *vm_moref, const char *name,
                             const char *description, bool quiesce, char **ret_moref,
                             struct err **err);
+/* Waits until no snapshot is being made, removed or consolidated on the VM. */
+int vsphere_wait_snapshot_tasks(struct vsphere *vsphere, const char *vm_moref, struct err **err);
 /* Removes it (one that is gone, or is not this VM's, is left alone) and waits until the VM's disks are
  * consolidated.  E_VSPHERE_SNAPSHOT when it stays, or consolidation fails for a minute. */
 int vsphere_remove_snapshot(struct vsphere *vsphere, const char *vm_moref,
