@@ -128,7 +128,7 @@ envelope_open(const struct cloudstack *cs, const char *command, long status, con
         return set_foreign_answer(command, status, err);
     code = json_object_get(answer, "errorcode");
     text = json_object_get(answer, "errortext");
-    if (status >= 400 && !json_is_integer(code))
+    if (status >= 400 && !json_is_integer(code) && !text)
         return set_foreign_answer(command, status, err); /* a proxy's, in JSON */
     if (json_is_integer(code) || text) {
         json_int_t number = json_is_integer(code) ? json_integer_value(code) : status;

@@ -120,9 +120,11 @@ migration_lock(const char *control_dir, const char *vcenter, const char *moref, 
         return -1;
     if (file_lock(path, ret_fd, &failure) == 0)
         return 0;
-    if (err_code(failure) == E_LOCKED)
-        err_hint(&failure, "another run or service is migrating this VM; see v2c-engine status");
-    return err_move(err, &failure);
+    if (err_code(failure) != E_LOCKED)
+        return err_move(err, &failure);
+    err_set(err, E_LOCKED, "another run or service is migrating this VM: %s", err_message(failure));
+    err_free(failure);
+    return err_hint(err, "see v2c-engine status; wait for it to end, or stop it");
 }
 
 static int
