@@ -258,7 +258,7 @@ test_http_error_without_errorcode_is_an_error(void **state)
 
     say(s, 530, "{\"startvirtualmachineresponse\":{\"jobid\":\"j\"}}");
     assert_int_equal(cloudstack_start_vm(s->cs, "v1", &job, &s->err), -1);
-    expect_error(s, E_CS_API, "error 530");
+    expect_error(s, E_CS_PROTOCOL, "HTTP 530");
 }
 
 static void
