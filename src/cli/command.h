@@ -20,14 +20,16 @@ struct command {
     const struct option_def *options;
     size_t values_size; /* of the struct that they describe */
     bool is_hidden;
-    bool is_expert; /* refused unless V2C_ENABLE_EXPERT_COMMANDS is set */
+    bool has_late_flags; /* flags, all of them bools, may stand behind words */
+    bool is_expert;      /* refused unless V2C_ENABLE_EXPERT_COMMANDS is set */
     /* @values was parsed into; zeroed before.  Prints its own output.  0; -1 with *err, which is printed
      * for it; or COMMAND_FAILED_AND_SAID_SO. */
     int (*run)(void *values, const struct words *words, struct err **err);
 };
 
 extern const struct command command_run, command_worker, command_status, command_finalize,
-    command_base_copy, command_delta_sync, command_version, command_help;
+    command_base_copy, command_delta_sync, command_qcow2, command_doctor, command_version,
+    command_help;
 
 /* NULL terminated, in the order of help. */
 extern const struct command *const commands[];

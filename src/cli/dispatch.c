@@ -11,9 +11,17 @@
 #define EXIT_USAGE  2
 
 const struct command *const commands[] = {
-    &command_run,       &command_status,     &command_finalize,
-    &command_base_copy, &command_delta_sync, &command_help,
-    &command_version,   &command_worker,     NULL,
+    &command_run,
+    &command_status,
+    &command_finalize,
+    &command_doctor,
+    &command_qcow2,
+    &command_base_copy,
+    &command_delta_sync,
+    &command_help,
+    &command_version,
+    &command_worker,
+    NULL,
 };
 
 const struct command *
@@ -49,6 +57,22 @@ print_error(const struct command *command, const struct err *err)
         fprintf(stderr, "hint: see `v2c-engine help %s`\n", command->name);
 }
 
+/* Keeps the order within flags and within words; what stands behind "--" stays there. */
+static void
+bring_flags_forward(int argc, char **argv)
+{
+    int flags = 0;
+
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        char *word = argv[i];
+
+        if (word[0] != '-' || word[1] == '\0')
+            continue;
+        memmove(argv + flags + 1, argv + flags, (size_t)(i - flags) * sizeof(argv[0]));
+        argv[flags++] = word;
+    }
+}
+
 static int
 run_command(const struct command *command, int argc, char **argv, struct err **err)
 {
@@ -57,6 +81,8 @@ run_command(const struct command *command, int argc, char **argv, struct err **e
     bool wants_help = false;
     int rc;
 
+    if (command->has_late_flags)
+        bring_flags_forward(argc, argv);
     rc = options_parse(command->options, argc, argv, values, &words, &wants_help, err);
     if (rc == 0 && wants_help) {
         struct str text = STR_INIT(64 * KIB);

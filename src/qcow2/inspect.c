@@ -24,7 +24,11 @@ inspect_fd(int fd, struct qcow2_info *ret_info, struct err **err)
     *ret_info = (struct qcow2_info){
         .size = scan.header.size,
         .cluster_bits = scan.header.cluster_bits,
+        .file_size = scan.file_length,
         .allocated_clusters = scan.allocated,
+        .zero_clusters = scan.zeroed,
+        .leaked_clusters = scan.leaked,
+        .is_in_use = qcow2_check_unlocked(fd, NULL) < 0,
         .is_ours = scan.header.is_ours,
         .is_finished = scan.is_exact && scan.zeroed == 0,
     };
@@ -53,6 +57,22 @@ qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err)
     if (inspect_fd(fd, ret_info, err) < 0)
         return err_wrap(err, "%s", path);
     return 0;
+}
+
+int
+qcow2_map(const char *path, qcow2_map_fn on_run, void *opaque, struct err **err)
+{
+    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    struct qcow2_scan scan;
+    int rc;
+
+    if (fd < 0)
+        return -1;
+    if (qcow2_scan_init(&scan, fd, err) < 0)
+        return err_wrap(err, "%s", path);
+    rc = qcow2_scan_map(&scan, fd, on_run, opaque, err);
+    qcow2_scan_done(&scan);
+    return rc;
 }
 
 /* The last line of what qemu-img said: it names the trouble, or counts it. */

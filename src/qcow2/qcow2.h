@@ -49,13 +49,29 @@ void qcow2_closep(struct qcow2_image **image);
 struct qcow2_info {
     uint64_t size; /* bytes the guest sees */
     unsigned cluster_bits;
+    uint64_t file_size;
     uint64_t allocated_clusters; /* mapped, zero clusters not counted */
+    uint64_t zero_clusters;      /* that a ZERO flag covers */
+    uint64_t leaked_clusters; /* counted as used without a reference: harmless, but for the room */
     bool is_ours;
-    bool is_finished;             /* exact refcounts, nothing of a migration left in progress */
+    bool is_in_use;   /* another process holds QEMU's locks: numbers may be of a moment */
+    bool is_finished; /* exact refcounts, nothing of a migration left in progress */
     char owner_id[QCOW2_ID_SIZE]; /* empty when it is not ours */
 };
 /* Reads and validates header and tables of any QCOW2 v3 file, trusting nothing. */
 int qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err);
+
+enum qcow2_run_kind { QCOW2_RUN_HOLE, QCOW2_RUN_ZERO, QCOW2_RUN_DATA };
+struct qcow2_run {
+    uint64_t offset, length; /* of the disk */
+    enum qcow2_run_kind kind;
+    uint64_t host; /* where data is in the file; 0 for the others */
+};
+typedef int (*qcow2_map_fn)(void *opaque, const struct qcow2_run *run, struct err **err);
+/* Validates as qcow2_inspect, and tells the whole disk, in order, in runs as long as possible.  Stops
+ * with what @on_run fails with. */
+int qcow2_map(const char *path, qcow2_map_fn on_run, void *opaque, struct err **err);
+
 /* What CloudStack wants of a file it is to import (version 3, no backing file, no feature bits, exact
  * refcounts, no lock held).  Runs `qemu-img check` when it is installed; its exit must be 0.
  * E_TARGET_CHECK with the reason. */

@@ -146,8 +146,10 @@ compare_block(struct qcow2_scan *scan, const uint8_t *block, uint64_t first, uin
             return err_set(err, E_TARGET_FORMAT,
                            "the cluster at %" PRIu64 " is in use, but counted as free",
                            (first + i) << scan->header.cluster_bits);
-        if (refcount != used)
+        if (refcount != used) {
             scan->is_exact = false;
+            scan->leaked++;
+        }
     }
     return 0;
 }
@@ -216,6 +218,77 @@ scan_file(struct qcow2_scan *scan, int fd, struct err **err)
     if (scan_map(scan, fd, err) < 0)
         return -1;
     return scan_refcounts(scan, fd, err);
+}
+
+/* The run that is being made; `length` 0: none. */
+struct run_maker {
+    const struct qcow2_scan *scan;
+    struct qcow2_run run;
+    qcow2_map_fn on_run;
+    void *opaque;
+};
+
+static int
+end_run(struct run_maker *maker, struct err **err)
+{
+    const struct qcow2_run run = maker->run;
+
+    maker->run.length = 0;
+    return run.length ? maker->on_run(maker->opaque, &run, err) : 0;
+}
+
+static int
+add_clusters(struct run_maker *maker, uint64_t first, uint64_t count, uint64_t entry,
+             struct err **err)
+{
+    unsigned bits = maker->scan->header.cluster_bits;
+    uint64_t size = maker->scan->header.size, offset = first << bits;
+    struct qcow2_run *run = &maker->run;
+    enum qcow2_run_kind kind = entry & QCOW2_ZERO ? QCOW2_RUN_ZERO
+                               : entry            ? QCOW2_RUN_DATA
+                                                  : QCOW2_RUN_HOLE;
+    uint64_t host = kind == QCOW2_RUN_DATA ? entry & QCOW2_OFFSET_MASK : 0, length;
+
+    if (offset >= size) /* an L2 table may reach beyond the disk */
+        return 0;
+    length = MIN(count << bits, size - offset);
+    if (run->length && run->kind == kind &&
+        (kind != QCOW2_RUN_DATA || run->host + run->length == host)) {
+        run->length += length;
+        return 0;
+    }
+    if (end_run(maker, err) < 0)
+        return -1;
+    *run = (struct qcow2_run){.offset = offset, .length = length, .kind = kind, .host = host};
+    return 0;
+}
+
+int
+qcow2_scan_map(const struct qcow2_scan *scan, int fd, qcow2_map_fn on_run, void *opaque,
+               struct err **err)
+{
+    struct run_maker maker = {.scan = scan, .on_run = on_run, .opaque = opaque};
+    uint64_t cs = 1ULL << scan->header.cluster_bits, entries = cs / 8;
+    CLEANUP(free_charp) char *memory = malloc(cs);
+    uint64_t *l2 = (uint64_t *)memory;
+
+    if (!memory)
+        return err_set(err, E_MEMORY, "an L2 table");
+    for (uint64_t i = 0; i < scan->header.l1_entries; i++) {
+        uint64_t host = scan->l1[i] & QCOW2_OFFSET_MASK;
+
+        if (host == 0) {
+            if (add_clusters(&maker, i * entries, entries, 0, err) < 0)
+                return -1;
+            continue;
+        }
+        if (read_at(fd, l2, cs, host, err) < 0)
+            return -1;
+        for (uint64_t j = 0; j < entries; j++)
+            if (add_clusters(&maker, i * entries + j, 1, be64toh(l2[j]), err) < 0)
+                return -1;
+    }
+    return end_run(&maker, err);
 }
 
 int

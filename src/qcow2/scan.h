@@ -18,12 +18,16 @@ struct qcow2_scan {
     uint64_t allocated; /* guest clusters with data */
     uint64_t zeroed;    /* guest clusters with the ZERO flag */
     uint64_t end;       /* cluster after the last that is used, refcount blocks not counted */
+    uint64_t leaked;    /* clusters counted as used, or more often than once, without a reference */
     bool is_exact;      /* every refcount is what the scan found */
 };
 
 /* Reads from @fd without changing its position.  E_TARGET_FORMAT with the reason. */
 int qcow2_scan_init(struct qcow2_scan *scan, int fd, struct err **err);
 void qcow2_scan_done(struct qcow2_scan *scan);
+/* The map of a file that @scan has found valid; see qcow2_map. */
+int qcow2_scan_map(const struct qcow2_scan *scan, int fd, qcow2_map_fn on_run, void *opaque,
+                   struct err **err);
 
 static inline bool
 qcow2_scan_is_used(const struct qcow2_scan *scan, uint64_t cluster)

@@ -40,6 +40,11 @@ const char *source_vddk_transport(const struct disk_source *source);
 /* The pid of the helper process, for the log and for tests. */
 int source_vddk_pid(const struct disk_source *source);
 
+/* Whether libvixDiskLib is in @libdir and can be loaded, tried in a process of its own: *ret_library
+ * is the file (the caller frees).  Connects to nothing.  E_VDDK_LIBRARY, E_VDDK_CRASH, E_SPAWN,
+ * E_TIMEOUT. */
+int source_vddk_probe(const char *libdir, char **ret_library, struct err **err);
+
 /* A raw file or block device; extents from SEEK_DATA. */
 int source_file_open(const char *path, struct disk_pool *pool, unsigned queue_depth,
                      struct disk_source **ret_source, struct err **err);

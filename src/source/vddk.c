@@ -25,6 +25,7 @@
 #include "source/source.h"
 #include "source/vddk_explain.h"
 #include "source/vddk_lines.h"
+#include "source/vddk_program.h"
 #include "vddk/wire.h"
 
 #define DEFAULT_PORT             443
@@ -543,51 +544,17 @@ source_vddk_pid(const struct disk_source *source)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
-/* Where v2c-vddk lies relative to the engine: installed, or in the build tree. */
-static char *
-find_program(const char *given)
-{
-    static const char *const places[] = {"", "/../libexec/v2c-engine", "/../vddk"};
-    const char *from_env = getenv("V2C_VDDK_PROGRAM");
-    char self[4096];
-    ssize_t length;
-    char *slash;
-
-    if (given)
-        return xstrdup(given);
-    if (from_env && *from_env)
-        return xstrdup(from_env);
-    length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[MAX(length, 0)] = '\0';
-    slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
-    for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
-        CLEANUP(free_charp) char *path = xasprintf("%s%s/v2c-vddk", self, places[i]);
-
-        if (access(path, X_OK) == 0)
-            return take(path);
-    }
-    return xasprintf("%s/v2c-vddk", slash ? self : ".");
-}
-
 static int
 start_process(struct vddk_source *vddk, const struct source_vddk_options *options, struct err **err)
 {
-    CLEANUP(free_charp) char *program = find_program(options->program);
-    CLEANUP(free_charp) char *lib64 = xasprintf("%s/lib64", options->libdir);
-    CLEANUP(free_charp)
-    char *variable =
-        xasprintf("LD_LIBRARY_PATH=%s", access(lib64, F_OK) == 0 ? lib64 : options->libdir);
+    CLEANUP(free_charp) char *program = vddk_find_program(options->program);
+    CLEANUP(free_charp) char *variable = NULL;
     CLEANUP(close_fdp) int theirs = -1;
     CLEANUP(close_fdp) int their_stderr = -1;
     int ends[2];
 
-    if (strpbrk(options->libdir, ":;$")) {
-        err_set(err, E_VDDK_LIBRARY, "the path of VDDK has one of : ; $ in it: %s",
-                options->libdir);
-        return err_hint(err, "the dynamic linker cannot look there: move it");
-    }
+    if (vddk_library_variable(options->libdir, &variable, err) < 0)
+        return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return err_set_errno(err, E_SPAWN, errno, "a socket pair for v2c-vddk");
     vddk->socket_fd = ends[0];

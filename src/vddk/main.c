@@ -4,6 +4,8 @@
  * call of VDDK.  They hand each other jobs: requests in `todo`, answers in `done`.  VDDK's own threads
  * only put finished reads into one of the two.
  *
+ * `v2c-vddk --probe DIR` only loads the library there: 0 and its path, or 1 and the reason.
+ *
  * Exit status: 0 after CLOSE or when the engine has gone, 2 when started by hand, 3 when the engine
  * spoke nonsense. */
 #include <errno.h>
@@ -25,13 +27,14 @@
 #include "vddk/session.h"
 #include "vddk/wire.h"
 
-#define MAX_SLOTS     4096U
-#define MAX_QUERIES   16U   /* EXTENTS that wait for their answer */
-#define LEAVE_MS      30000 /* VDDK may hang in its own clean-up too */
-#define IDLE_MS       30000
+#define MAX_SLOTS       4096U
+#define MAX_QUERIES     16U   /* EXTENTS that wait for their answer */
+#define LEAVE_MS        30000 /* VDDK may hang in its own clean-up too */
+#define IDLE_MS         30000
 
-#define EXIT_USAGE    2
-#define EXIT_NONSENSE 3
+#define EXIT_NO_LIBRARY 1
+#define EXIT_USAGE      2
+#define EXIT_NONSENSE   3
 
 enum job_kind {
     JOB_OPEN,
@@ -669,13 +672,30 @@ init_server(void)
     server.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
+/* Loads the library and says which, or why not, in the last line of output. */
+static int
+probe(const char *libdir)
+{
+    struct vddk_wire_result result = {0};
+    struct vix_library library = {0};
+
+    if (!vix_load(libdir, &library, &result)) {
+        printf("%s\n", result.text);
+        return EXIT_NO_LIBRARY;
+    }
+    printf("%s\n", library.path);
+    return 0;
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
     enum socket_state state;
     pthread_t thread;
 
     say_init();
+    if (argc == 3 && !strcmp(argv[1], "--probe"))
+        return probe(argv[2]);
     if (!is_started_by_engine()) {
         fprintf(stderr, "v2c-vddk is started by v2c-engine, not by hand\n");
         return EXIT_USAGE;

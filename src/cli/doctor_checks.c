@@ -1,0 +1,335 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+#include <jansson.h>
+#include <libnbd.h>
+#include <libxml/xmlversion.h>
+#include <openssl/crypto.h>
+#include <sqlite3.h>
+#include <yaml.h>
+
+#include "base/child.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "cli/doctor.h"
+#include "cli/text.h"
+#include "config/config.h"
+#include "io/io.h"
+#include "source/source.h"
+
+#define NEEDED_FILES    1024
+#define NEEDED_ROOM     (256 * MIB) /* in the control directory: state, logs */
+#define QEMU_TIMEOUT_MS 10000
+#define BYTES_PER_DISK  (32 * MIB) /* of a worker: buffers, tables, v2c-vddk */
+#define LOCKED_BYTES    (32 * MIB) /* that io_uring wants to register, for one disk */
+
+static void add(struct findings *findings, const char *name, enum finding_level level,
+                const char *advice, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+static void
+add(struct findings *findings, const char *name, enum finding_level level, const char *advice,
+    const char *fmt, ...)
+{
+    struct finding finding = {.name = name, .level = level, .advice = xstrdup(advice)};
+    struct str found = STR_INIT(4096);
+    va_list args;
+
+    va_start(args, fmt);
+    str_vappendf(&found, fmt, args);
+    va_end(args);
+    for (char *c = found.data; c && *c; c++)
+        if ((unsigned char)*c < ' ' || (unsigned char)*c == 0x7f)
+            *c = ' ';
+    finding.found = str_take(&found);
+    vec_push(findings, finding);
+}
+
+/* With the error's own hint, where it has one. */
+static void
+add_error(struct findings *findings, const char *name, enum finding_level level, const char *advice,
+          const struct err *error)
+{
+    const char *hint = err_hint_text(error);
+
+    add(findings, name, level, hint ? hint : advice, "%s", err_message(error));
+}
+
+void
+findings_done(struct findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        free(findings->items[i].found);
+        free(findings->items[i].advice);
+    }
+    vec_done(findings);
+}
+
+/* ---- program and host ------------------------------------------------------------------------- */
+
+static void
+look_at_versions(struct findings *findings)
+{
+    struct nbd_handle *nbd = nbd_create();
+    const char *nbd_version = nbd ? nbd_get_version(nbd) : NULL;
+    struct utsname host = {0};
+
+    (void)uname(&host);
+    add(findings, "program", FINDING_OK, NULL, "v2c-engine %s on %s %s, %s", V2C_VERSION,
+        host.sysname, host.release, host.machine);
+    add(findings, "libraries", FINDING_OK, NULL,
+        "libcurl %s, %s, libxml2 %s, SQLite %s, libnbd %s, jansson %s, libyaml %s",
+        curl_version_info(CURLVERSION_NOW)->version, OpenSSL_version(OPENSSL_VERSION),
+        LIBXML_DOTTED_VERSION, sqlite3_libversion(), nbd_version ? nbd_version : "unknown",
+        jansson_version_str(), yaml_get_version_string());
+    nbd_close(nbd);
+}
+
+static void
+look_at_uring(struct findings *findings)
+{
+    CLEANUP(err_freep) struct err *error = NULL;
+
+    if (io_uring_usable(&error))
+        add(findings, "io_uring", FINDING_OK, NULL, "usable: targets are written through it");
+    else
+        add(findings, "io_uring", FINDING_WARNING,
+            "targets are written by a pool of threads instead, which costs more CPU; allow it with "
+            "sysctl kernel.io_uring_disabled=0, or in the container's seccomp profile",
+            "%s", err_message(error));
+}
+
+static void
+look_at_limits(struct findings *findings)
+{
+    struct rlimit files = {0}, locked = {0};
+
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    (void)getrlimit(RLIMIT_MEMLOCK, &locked);
+    if (files.rlim_cur < NEEDED_FILES)
+        add(findings, "open files", FINDING_WARNING,
+            "many disks at once may run out of them: raise it with ulimit -n, or LimitNOFILE= of "
+            "the service",
+            "limited to %" PRIu64, (uint64_t)files.rlim_cur);
+    else
+        add(findings, "open files", FINDING_OK, NULL, "limit %" PRIu64, (uint64_t)files.rlim_cur);
+    /* Kernels since 5.12 account registered buffers to the memory cgroup, not to this limit. */
+    if (locked.rlim_cur == RLIM_INFINITY || geteuid() == 0)
+        add(findings, "locked memory", FINDING_OK, NULL, "not limited");
+    else if (locked.rlim_cur < LOCKED_BYTES)
+        add(findings, "locked memory", FINDING_WARNING,
+            "io_uring may be refused fixed buffers, which costs some CPU: raise it with ulimit -l, "
+            "or LimitMEMLOCK= of the service",
+            "limited to %" PRIu64 " KiB", (uint64_t)(locked.rlim_cur / KIB));
+    else
+        add(findings, "locked memory", FINDING_OK, NULL, "limit %" PRIu64 " KiB",
+            (uint64_t)(locked.rlim_cur / KIB));
+}
+
+static void
+look_at_memory(const struct config *config, struct findings *findings)
+{
+    uint64_t disks = (uint64_t)MAX(config->migration.parallel_vms, 1) *
+                     (uint64_t)MAX(config->migration.parallel_disks, 1);
+    uint64_t needed = disks * BYTES_PER_DISK, available = 0;
+    CLEANUP(free_charp) char *text = NULL;
+    size_t length;
+    const char *line;
+
+    if (file_read("/proc/meminfo", 64 * KIB, &text, &length, NULL) == 0 &&
+        (line = strstr(text, "MemAvailable:")))
+        available = strtoull(line + strlen("MemAvailable:"), NULL, 10) * KIB;
+    if (available == 0)
+        return;
+    add(findings, "memory", available < needed ? FINDING_WARNING : FINDING_OK,
+        available < needed ? "lower migration.parallel_vms or parallel_disks" : NULL,
+        "%" PRIu64 " MiB available, %" PRIu64 " MiB needed for %" PRIu64 " disks at once",
+        (uint64_t)(available / MIB), (uint64_t)(needed / MIB), disks);
+}
+
+static void
+look_at_qemu_img(struct findings *findings)
+{
+    static const char *const argv[] = {"qemu-img", "--version", NULL};
+    const struct child_spec spec = {.argv = argv, .dies_with_parent = true};
+    CLEANUP(err_freep) struct err *error = NULL;
+    CLEANUP(free_charp) char *output = NULL;
+    const char *advice =
+        "finished files are then checked by this program alone; install qemu-utils "
+        "(EL: qemu-img)";
+    int status;
+
+    if (child_run(&spec, QEMU_TIMEOUT_MS, 4096, &output, &status, &error) < 0)
+        add(findings, "qemu-img", FINDING_WARNING, advice, "%s", err_message(error));
+    else if (!WIFEXITED(status) || WEXITSTATUS(status))
+        add(findings, "qemu-img", FINDING_WARNING, advice, "it ended with %s",
+            child_describe_status(status));
+    else
+        add(findings, "qemu-img", FINDING_OK, NULL, "%.*s", (int)strcspn(output, "\n"), output);
+}
+
+static void
+look_at_nfs(struct findings *findings)
+{
+    static const char *const places[] = {"/sbin/mount.nfs", "/usr/sbin/mount.nfs"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+        if (access(places[i], X_OK) == 0) {
+            add(findings, "NFS", FINDING_OK, NULL, "%s", places[i]);
+            return;
+        }
+    add(findings, "NFS", FINDING_WARNING,
+        "needed where CloudStack's primary storage is NFS: install nfs-common (EL: nfs-utils)",
+        "there is no mount.nfs");
+}
+
+/* ---- configuration ---------------------------------------------------------------------------- */
+
+static void
+look_at_secrets(const struct config *config, struct findings *findings)
+{
+    struct stat st;
+
+    if (stat(config->path, &st) == 0 && (st.st_mode & 044))
+        add(findings, "secrets", FINDING_WARNING, "chmod 600 it", "%s can be read by other users",
+            config->path);
+}
+
+/* The configuration, or the defaults where there is none. */
+static struct config *
+look_at_config(const char *given, struct findings *findings)
+{
+    CLEANUP(free_charp) char *path = given ? xstrdup(given) : config_default_path();
+    CLEANUP(err_freep) struct err *error = NULL;
+    CLEANUP(free_charp) char *warnings = NULL;
+    struct config *config = NULL;
+
+    if (!given && access(path, F_OK) < 0) {
+        add(findings, "configuration", FINDING_PROBLEM,
+            "name one with --config, or copy examples/config.yaml; what follows is for the "
+            "defaults",
+            "there is no config.yaml here or in the parent directory");
+        return config_new();
+    }
+    if (config_load(path, false, &config, &warnings, &error) < 0) {
+        add_error(findings, "configuration", FINDING_PROBLEM,
+                  "correct the file; what follows is for the defaults", error);
+        return config_new();
+    }
+    if (config_check_run(config, &error) < 0)
+        add_error(findings, "configuration", FINDING_PROBLEM, "add what is missing", error);
+    else
+        add(findings, "configuration", FINDING_OK, NULL, "%s", path);
+    look_at_secrets(config, findings);
+    return config;
+}
+
+static void
+look_at_vddk(const struct config *config, struct findings *findings)
+{
+    const char *libdir = config->migration.vddk_path;
+    CLEANUP(err_freep) struct err *error = NULL;
+    CLEANUP(free_charp) char *library = NULL;
+
+    if (!libdir || !*libdir)
+        add(findings, "VDDK", FINDING_PROBLEM,
+            "unpack VMware's VDDK and set migration.vddk_path to the directory that has lib64",
+            "migration.vddk_path is not set");
+    else if (source_vddk_probe(libdir, &library, &error) == 0)
+        add(findings, "VDDK", FINDING_OK, NULL, "loads: %s", library);
+    else
+        add_error(
+            findings, "VDDK", FINDING_PROBLEM,
+            "unpack VMware's VDDK and set migration.vddk_path to the directory that has lib64; "
+            "where it is there, see what ldd says of its libraries",
+            error);
+}
+
+/* ---- control directory ------------------------------------------------------------------------ */
+
+static void
+look_at_room(const char *dir, struct findings *findings)
+{
+    struct str text = STR_INIT(64);
+    struct statvfs fs;
+    uint64_t room;
+
+    if (statvfs(dir, &fs) < 0)
+        return;
+    room = (uint64_t)fs.f_bavail * fs.f_frsize;
+    text_append_bytes(&text, room);
+    if (room < NEEDED_ROOM)
+        add(findings, "control directory", FINDING_WARNING,
+            "state and logs need room: a full disk stops every migration", "%s: only %s free", dir,
+            str_text(&text));
+    else
+        add(findings, "control directory", FINDING_OK, NULL, "%s: writable, %s free", dir,
+            str_text(&text));
+    str_done(&text);
+}
+
+static void
+look_at_direct_io(const char *dir, const struct io_file *file, struct findings *findings)
+{
+    if (file->direct_fd >= 0)
+        add(findings, "direct I/O", FINDING_OK, NULL, "works in %s, in units of %" PRIu32 " bytes",
+            dir, file->offset_alignment);
+    else
+        add(findings, "direct I/O", FINDING_WARNING,
+            "only a target's file system counts; where it has none either, writes go through the "
+            "page cache and cost more CPU and memory",
+            "the file system of %s has none", dir);
+}
+
+static void
+look_at_control_dir(const struct config *config, struct findings *findings)
+{
+    const char *dir = config->migration.control_dir;
+    CLEANUP(free_charp) char *path = xasprintf("%s/.doctor-%ld", dir, (long)getpid());
+    struct io_file file = IO_FILE_NONE;
+    int errnum;
+
+    if (access(dir, F_OK) < 0 && errno == ENOENT) {
+        add(findings, "control directory", FINDING_WARNING,
+            "the first run makes it (migration.control_dir)", "%s does not exist", dir);
+        return;
+    }
+    if (io_file_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, false, &file, &errnum) <
+        0) {
+        add(findings, "control directory", FINDING_PROBLEM,
+            "run as a user who may write there, or set migration.control_dir to another directory",
+            "%s cannot be written: %s", dir, strerror(errnum));
+        return;
+    }
+    (void)unlink(path);
+    look_at_room(dir, findings);
+    look_at_direct_io(dir, &file, findings);
+    io_file_close(&file);
+}
+
+void
+doctor_look(const char *config_path, struct findings *findings)
+{
+    CLEANUP(config_freep) struct config *config = NULL;
+
+    look_at_versions(findings);
+    config = look_at_config(config_path, findings);
+    look_at_control_dir(config, findings);
+    look_at_vddk(config, findings);
+    look_at_uring(findings);
+    look_at_qemu_img(findings);
+    look_at_nfs(findings);
+    look_at_limits(findings);
+    look_at_memory(config, findings);
+}
