@@ -167,6 +167,24 @@ store_migration_save(struct store *store, const struct store_migration *migratio
 }
 
 int
+store_migration_delete(struct store *store, int64_t migration, struct err **err)
+{
+    /* One statement, and so one transaction: the other tables follow by ON DELETE CASCADE. */
+    CLEANUP(store_finalizep)
+    sqlite3_stmt *stmt = store_prepare(store, "DELETE FROM migration WHERE id = ?", err);
+
+    if (!stmt)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, migration);
+    if (store_run(store, stmt, err) < 0)
+        return -1;
+    if (sqlite3_changes(store->db) == 0)
+        return err_set(err, E_STORE_NOT_FOUND, "%s: the migration is no longer recorded",
+                       store->path);
+    return 0;
+}
+
+int
 store_disk_create(struct store *store, struct store_disk *disk, struct err **err)
 {
     return table_insert(store, &disk_table, disk, err);

@@ -87,6 +87,8 @@ int store_migration_list(struct store *store, struct store_migrations *ret, stru
  * changeId, a stage and a snapshot move together. */
 int store_migration_save(struct store *store, const struct store_migration *migration,
                          const struct store_disks *disks, struct err **err);
+/* Removes it with everything that belongs to it: disks, bitmaps, progress, requests, intents, events. */
+int store_migration_delete(struct store *store, int64_t migration, struct err **err);
 int store_disk_create(struct store *store, struct store_disk *disk, struct err **err); /* sets id */
 /* All disks of a migration or none; sets their ids. */
 int store_disks_create(struct store *store, struct store_disks *disks, struct err **err);

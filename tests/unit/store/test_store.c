@@ -715,6 +715,46 @@ events_are_kept_in_order(void **state)
     assert_err(&err, E_BUG);
 }
 
+static void
+a_deleted_migration_leaves_no_row_and_no_other_loses_one(void **state)
+{
+    static const char *const tables[] = {"migration", "disk",   "bitmap", "progress",
+                                         "finalize",  "intent", "event"};
+    CLEANUP(store_closep) struct store *store = open_store();
+    struct store_migration migrations[] = {new_migration("1"), new_migration("2")};
+    struct store_progress progress = {.stage = "delta"};
+    struct store_disks disks = {0};
+    struct err *err = NULL;
+    bool was_requested;
+
+    for (size_t i = 0; i < ARRAY_SIZE(migrations); i++) {
+        struct store_disk disk;
+
+        assert_ok(store_migration_create(store, &migrations[i], &err), &err);
+        disk = new_disk(migrations[i].id, "0");
+        assert_ok(store_disk_create(store, &disk, &err), &err);
+        assert_ok(store_bitmap_save(store, disk.id, "x", 1, &err), &err);
+        assert_ok(store_progress_save(store, disk.id, &progress, &err), &err);
+        assert_ok(store_finalize_request(store, migrations[i].id, STORE_FINALIZE_NOW,
+                                         &was_requested, &err),
+                  &err);
+        assert_ok(store_intent_begin(store, migrations[i].id, "import_vm", &err), &err);
+        assert_ok(store_event_add(store, migrations[i].id, "stage", "delta", &err), &err);
+        vec_push(&disks, disk);
+    }
+    assert_ok(store_migration_delete(store, migrations[0].id, &err), &err);
+    for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+        CLEANUP(free_charp) char *sql = xasprintf("SELECT count(*) FROM %s", tables[i]);
+
+        assert_int_equal(count_raw(sql), 1);
+    }
+    assert_int_equal(store_migration_delete(store, migrations[0].id, &err), -1);
+    assert_err(&err, E_STORE_NOT_FOUND);
+    for (size_t i = 0; i < ARRAY_SIZE(migrations); i++)
+        store_migration_done(&migrations[i]);
+    store_disks_done(&disks);
+}
+
 /* ---- several processes ---- */
 
 static void
@@ -829,6 +869,7 @@ main(void)
         STORE_TEST(an_intent_lives_from_its_begin_to_its_end),
         STORE_TEST(an_intent_cannot_be_begun_twice_nor_ended_unbegun),
         STORE_TEST(events_are_kept_in_order),
+        STORE_TEST(a_deleted_migration_leaves_no_row_and_no_other_loses_one),
         STORE_TEST(several_processes_write_at_once),
         STORE_TEST(several_processes_open_a_new_database_at_once),
     };
