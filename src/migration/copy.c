@@ -131,8 +131,9 @@ open_target(struct copy_task *task, struct transfer_bitmap *bitmap, struct qcow2
     if (task->run->copy->pass != PASS_BASE || had_bitmap) {
         err_set(err, E_TARGET_FORMAT, "%s is gone", disk->target_path);
         return err_hint(err,
-                        "is the pool mounted? If the file is really lost, run v2c-engine forget "
-                        "for this VM and begin anew");
+                        "is the pool mounted? If the file is really lost, run `v2c-engine forget "
+                        "--vm-id %s` and begin anew",
+                        task->run->m->record.vm_moref);
     }
     if (qcow2_create(disk->target_path, disk->capacity, &options, ret_image, err) < 0)
         return -1;

@@ -139,8 +139,10 @@ migration_check_disks(const struct migration *m, struct err **err)
     err_set(err, E_SOURCE_CHANGED, "the VM has %zu disks now, %zu at the start", m->vm.disks.count,
             m->disks.count);
 changed:
-    return err_hint(err, "undo the change on the source, or remove the migration's directory and "
-                         "target files and begin anew");
+    return err_hint(err,
+                    "undo the change on the source, or give this migration up with "
+                    "`v2c-engine forget --vm-id %s` and begin anew",
+                    m->record.vm_moref);
 }
 
 /* The disks of the VM that an entry of the spec's `disks:` means: exactly one, or an error. */

@@ -39,7 +39,7 @@ struct migration {
 
 /* ---- names.c ---------------------------------------------------------------------------------- */
 
-/* "v2c-vm-16-65a1b2c3": what every snapshot's name begins with and every target file carries. */
+/* migration_record_tag of the migration in hand. */
 void migration_tag(const struct migration *m, char ret_tag[64]);
 /* Key and file name of a disk: "0" and "disk0" on the first SCSI controller, else "scsi1:0" and
  * "disk_scsi1-0".  The caller frees both. */

@@ -35,9 +35,14 @@ int migration_run(const struct migration_options *options, struct err **err);
  * *ret_fd is closed.  E_LOCKED. */
 int migration_lock(const char *control_dir, const char *vcenter, const char *moref, int *ret_fd,
                    struct err **err);
+/* The file that is locked; the caller frees. */
+char *migration_lock_path(const char *control_dir, const char *vcenter, const char *moref);
 /* The directory of a VM's migration below @control_dir: "<name>_<moref>" made safe, or the existing
  * tool's raw one if it is there with the same moref; the caller frees. */
 char *migration_directory(const char *control_dir, const char *vm_name, const char *moref);
+/* "v2c-vm-16-65a1b2c3": the owner id of every target file, and what every snapshot's name begins with. */
+void migration_record_tag(const struct store_migration *record, char ret_tag[64]);
+bool migration_owns_snapshot(const char *tag, const char *snapshot_name);
 /* What comes after @stage, in the existing tool's words. */
 const char *migration_next_stage(enum store_stage stage, bool is_finalize_requested,
                                  bool runs_virt_v2v);

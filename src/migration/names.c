@@ -23,6 +23,15 @@ migration_directory(const char *control_dir, const char *vm_name, const char *mo
     return file_join(control_dir, safe);
 }
 
+char *
+migration_lock_path(const char *control_dir, const char *vcenter, const char *moref)
+{
+    CLEANUP(free_charp) char *name = xasprintf("%s_%s", vcenter, moref);
+    CLEANUP(free_charp) char *safe = file_safe_name(name);
+
+    return xasprintf("%s/.locks/%s", control_dir, safe);
+}
+
 const char *
 migration_next_stage(enum store_stage stage, bool is_finalize_requested, bool runs_virt_v2v)
 {
@@ -59,9 +68,23 @@ migration_next_stage(enum store_stage stage, bool is_finalize_requested, bool ru
 }
 
 void
+migration_record_tag(const struct store_migration *record, char ret_tag[64])
+{
+    snprintf(ret_tag, 64, "v2c-%.30s-%" PRIx64, record->vm_moref, (uint64_t)record->created_at);
+}
+
+void
 migration_tag(const struct migration *m, char ret_tag[64])
 {
-    snprintf(ret_tag, 64, "v2c-%.30s-%" PRIx64, m->record.vm_moref, (uint64_t)m->record.created_at);
+    migration_record_tag(&m->record, ret_tag);
+}
+
+bool
+migration_owns_snapshot(const char *tag, const char *snapshot_name)
+{
+    size_t length = strlen(tag);
+
+    return !strncmp(snapshot_name, tag, length) && snapshot_name[length] == '-';
 }
 
 /* The lowest number of a SCSI controller that has disks; -1 when there is none. */

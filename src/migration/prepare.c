@@ -111,9 +111,11 @@ migration_check_pools(struct migration *m, struct err **err)
         if (!is_below(disk->target_path, dir)) {
             err_set(err, E_POOL, "disk %s: its pool is at %s now, its file is %s", disk->address,
                     dir, disk->target_path);
-            return err_hint(err,
-                            "mount the pool where it was, or run v2c-engine forget for this VM "
-                            "and begin anew");
+            return err_hint(
+                err,
+                "mount the pool where it was, or run `v2c-engine forget --vm-id %s` and "
+                "begin anew",
+                m->record.vm_moref);
         }
     }
     return 0;

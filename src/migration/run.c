@@ -110,10 +110,8 @@ int
 migration_lock(const char *control_dir, const char *vcenter, const char *moref, int *ret_fd,
                struct err **err)
 {
-    CLEANUP(free_charp) char *name = xasprintf("%s_%s", vcenter, moref);
-    CLEANUP(free_charp) char *safe = file_safe_name(name);
-    CLEANUP(free_charp) char *dir = file_join(control_dir, ".locks");
-    CLEANUP(free_charp) char *path = file_join(dir, safe);
+    CLEANUP(free_charp) char *path = migration_lock_path(control_dir, vcenter, moref);
+    CLEANUP(free_charp) char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
     struct err *failure = NULL;
 
     if (file_make_dirs(dir, 0700, err) < 0)

@@ -78,6 +78,22 @@ the_first_scsi_controller_may_have_any_number(void **state)
 }
 
 static void
+only_snapshots_with_the_whole_tag_are_this_migrations(void **state)
+{
+    char moref[] = "vm-7";
+    struct store_migration record = {.vm_moref = moref, .created_at = 0x65a1b2c3};
+    char tag[64];
+
+    migration_record_tag(&record, tag);
+    assert_string_equal(tag, "v2c-vm-7-65a1b2c3");
+    assert_true(migration_owns_snapshot(tag, "v2c-vm-7-65a1b2c3-base-1700000000"));
+    assert_false(migration_owns_snapshot(tag, "v2c-vm-7-65a1b2c3"));
+    assert_false(migration_owns_snapshot(tag, "v2c-vm-7-65a1b2c30-base-1700000000"));
+    assert_false(migration_owns_snapshot(tag, "v2c-vm-71-65a1b2c3-base-1700000000"));
+    assert_false(migration_owns_snapshot(tag, "before the update"));
+}
+
+static void
 next_stages_are_the_existing_tools_words(void **state)
 {
     assert_string_equal(migration_next_stage(STAGE_DELTA, false, false), "delta");
@@ -141,6 +157,7 @@ main(void)
         cmocka_unit_test(a_raw_directory_of_the_existing_tool_is_used_on),
         cmocka_unit_test(equal_units_on_two_controllers_have_names_of_their_own),
         cmocka_unit_test(the_first_scsi_controller_may_have_any_number),
+        cmocka_unit_test(only_snapshots_with_the_whole_tag_are_this_migrations),
         cmocka_unit_test(next_stages_are_the_existing_tools_words),
         cmocka_unit_test(the_primary_nic_comes_first_and_keeps_its_mac),
         cmocka_unit_test(two_nics_on_one_network_are_refused),
