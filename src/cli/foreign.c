@@ -74,7 +74,8 @@ foreign_find(const char *control_dir, const struct vm_entry *entry, struct vm_vi
     for (const struct dirent *e; dir && (e = readdir(dir));) {
         CLEANUP(free_charp) char *path = NULL;
 
-        if (e->d_name[0] == '.' || !is_directory_of(e->d_name, entry->name))
+        if (e->d_name[0] == '.' || strstr(e->d_name, FORGOTTEN) ||
+            !is_directory_of(e->d_name, entry->name))
             continue;
         path = file_join(control_dir, e->d_name);
         before = views->count;

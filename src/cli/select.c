@@ -38,9 +38,10 @@ view_has_marker(const struct vm_view *view, const char *name)
 
 /* Whether a process holds the migration's lock; asks the kernel, without taking it. */
 static bool
-is_locked(const char *directory)
+is_locked(const char *control_dir, const struct store_migration *record)
 {
-    CLEANUP(free_charp) char *path = file_join(directory, "lock");
+    CLEANUP(free_charp)
+    char *path = migration_lock_path(control_dir, record->vcenter, record->vm_moref);
     CLEANUP(close_fdp) int fd = open(path, O_RDWR | O_CLOEXEC);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
@@ -49,8 +50,9 @@ is_locked(const char *directory)
 
 /* Fills @view from the record it has taken over. */
 static int
-describe_record(struct store *store, struct vm_view *view, struct err **err)
+describe_record(const struct selection *selection, struct vm_view *view, struct err **err)
 {
+    struct store *store = selection->store;
     const struct store_migration *r = &view->record;
     enum store_finalize request = STORE_FINALIZE_NONE;
     double sum = 0;
@@ -60,7 +62,7 @@ describe_record(struct store *store, struct vm_view *view, struct err **err)
     view->directory = xstrdup(r->directory);
     view->state_file = file_join(r->directory, "state.json");
     view->stage = xstrdup(store_stage_name(r->stage));
-    view->is_running = is_locked(r->directory);
+    view->is_running = is_locked(selection->control_dir, r);
     if (store_finalize_get(store, r->id, &request, err) < 0 ||
         store_disks_load(store, r->id, &view->disks, err) < 0)
         return -1;
@@ -161,7 +163,7 @@ add_record(struct finder *finder, struct store_migration *record, bool runs_virt
 
     *record = (struct store_migration){0};
     vec_push(&finder->selection->views, view);
-    return describe_record(finder->selection->store,
+    return describe_record(finder->selection,
                            &finder->selection->views.items[finder->selection->views.count - 1],
                            err);
 }
@@ -381,6 +383,7 @@ select_vms(const struct select_values *values, const struct words *words, struct
     rc = fill(&finder, &specs, err);
     vec_done(&specs);
     store_migrations_done(&finder.records);
+    selection.config = take(config);
     if (rc < 0)
         selection_done(&selection);
     else
@@ -395,5 +398,6 @@ selection_done(struct selection *selection)
         view_done(&selection->views.items[i]);
     vec_done(&selection->views);
     store_closep(&selection->store);
+    config_freep(&selection->config);
     free(selection->control_dir);
 }

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "store/store.h"
 
+struct config;
 struct err;
 
 /* The flags that both commands have. */
@@ -29,6 +30,9 @@ struct select_values {
             "Only the VM with that managed object id (vm-3312); may be given several times."       \
     }
 
+/* In the name of a directory whose migration was forgotten: "<name>_<moref>.forgotten-<UTC stamp>". */
+#define FORGOTTEN ".forgotten-"
+
 /* One VM and what is known of its migration. */
 struct vm_view {
     char *name, *moref;           /* moref NULL: nothing has been recorded yet */
@@ -47,6 +51,7 @@ struct vm_view {
 VEC_DECLARE(vm_views, struct vm_view);
 
 struct selection {
+    struct config *config; /* an empty one where none could be read */
     char *control_dir;
     struct store *store;   /* NULL when there is no database yet */
     struct vm_views views; /* by name, then moref */

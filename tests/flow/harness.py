@@ -266,7 +266,7 @@ class Engine:
         until(reached, f"stage {stage}", seconds)
 
     def directory(self, name):
-        return next(self.control.glob(f"{name}_*"))
+        return next(path for path in self.control.glob(f"{name}_*") if ".forgotten-" not in path.name)
 
     def state_json(self, name):
         return json.loads((self.directory(name) / "state.json").read_text())

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "cli/select.h"
 #include "cli/status.h"
+#include "migration/migration.h"
 
 struct world {
     char dir[64];
@@ -454,6 +455,39 @@ state_of_the_existing_tool_is_shown(void **state)
 }
 
 static void
+a_forgotten_directory_is_no_state(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(free_charp) char *dir = file_join(w->dir, "db01_vm-5.forgotten-20260102T030405Z");
+    CLEANUP(free_charp) char *file = file_join(dir, "state.json");
+    struct selection s;
+
+    assert_int_equal(file_make_dirs(dir, 0755, NULL), 0);
+    write_file(file, "{\"vm_name\": \"db01\", \"vm_moref\": \"vm-5\", \"stage\": \"delta\"}");
+    assert_int_equal(choose(w, "db01", NULL, &s, NULL), 0);
+    assert_string_equal(s.views.items[0].stage, "not_started");
+    selection_done(&s);
+}
+
+static void
+a_held_lock_shows_that_a_run_is_active(void **state)
+{
+    struct world *w = *state;
+    struct selection s;
+    int fd;
+
+    (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    assert_int_equal(migration_lock(w->dir, "vc", "vm-7", &fd, NULL), 0);
+    assert_int_equal(choose(w, "db01", NULL, &s, NULL), 0);
+    assert_true(s.views.items[0].is_running);
+    selection_done(&s);
+    close_fdp(&fd);
+    assert_int_equal(choose(w, "db01", NULL, &s, NULL), 0);
+    assert_false(s.views.items[0].is_running);
+    selection_done(&s);
+}
+
+static void
 broken_state_of_the_existing_tool_is_no_state(void **state)
 {
     struct world *w = *state;
@@ -546,6 +580,8 @@ main(void)
         TEST(a_vm_that_no_spec_names_is_refused),
         TEST(nothing_left_after_the_filters_is_an_error),
         TEST(state_of_the_existing_tool_is_shown),
+        TEST(a_forgotten_directory_is_no_state),
+        TEST(a_held_lock_shows_that_a_run_is_active),
         TEST(broken_state_of_the_existing_tool_is_no_state),
         TEST(finalize_records_the_request_and_may_be_repeated),
         TEST(finalize_of_a_finished_migration_changes_nothing),
