@@ -57,7 +57,9 @@ extents_normalize(struct extents *extents, uint64_t capacity, uint64_t gap, bool
 
         if (e.length == 0)
             continue;
-        if (last && e.offset <= last->offset + last->length + gap) {
+        /* In order, so these differences cannot overflow, as a sum with @gap could. */
+        if (last && (e.offset - last->offset <= last->length ||
+                     e.offset - last->offset - last->length <= gap)) {
             uint64_t end = MAX(e.offset + e.length, last->offset + last->length);
 
             last->length = end - last->offset;
