@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "source/source.h"
+#include "source/vddk_answer.h"
 #include "source/vddk_explain.h"
 #include "source/vddk_lines.h"
 #include "source/vddk_program.h"
@@ -45,13 +46,6 @@ struct in_flight {
     uint64_t id;
 };
 
-union packet {
-    struct vddk_wire_header header;
-    struct vddk_wire_open_answer open;
-    struct vddk_wire_read_answer read;
-    struct vddk_wire_extents_answer extents;
-};
-
 struct vddk_source {
     struct disk_source source;
     struct child child;
@@ -67,8 +61,8 @@ struct vddk_source {
     uint64_t last_id;
     int64_t last_answer_ms;
     char transport[64];
-    struct vddk_lines lines; /* its stderr */
-    union packet packet;     /* the last one that came */
+    struct vddk_lines lines;  /* its stderr */
+    union vddk_answer packet; /* the last one that came */
 };
 
 static struct vddk_source *
@@ -224,34 +218,6 @@ send_packet(struct vddk_source *vddk, const void *packet, size_t size)
     return 0;
 }
 
-static void
-terminate_texts(union packet *packet, size_t size)
-{
-    struct vddk_wire_result *result = &packet->read.result; /* at the same place in every answer */
-
-    if (size >= sizeof(packet->read))
-        result->text[sizeof(result->text) - 1] = '\0';
-}
-
-static bool
-is_size_right(const union packet *packet, size_t size)
-{
-    if (size < sizeof(packet->header) || packet->header.version != VDDK_WIRE_VERSION)
-        return false;
-    switch (packet->header.type) {
-    case VDDK_WIRE_OPEN:
-        return size == sizeof(packet->open);
-    case VDDK_WIRE_READ:
-        return size == sizeof(packet->read);
-    case VDDK_WIRE_EXTENTS:
-        return size == sizeof(packet->extents);
-    case VDDK_WIRE_CLOSE:
-        return size == sizeof(packet->header);
-    default:
-        return false;
-    }
-}
-
 /* The next packet without waiting: 1 one came, 0 none is there, -1 the process is buried. */
 static int
 receive_packet(struct vddk_source *vddk)
@@ -267,11 +233,10 @@ receive_packet(struct vddk_source *vddk)
         bury_dead(vddk);
         return -1;
     }
-    if ((size_t)n > sizeof(vddk->packet) || !is_size_right(&vddk->packet, (size_t)n)) {
+    if ((size_t)n > sizeof(vddk->packet) || !vddk_answer_check(&vddk->packet, (size_t)n)) {
         bury_liar(vddk, "a packet of the wrong size");
         return -1;
     }
-    terminate_texts(&vddk->packet, (size_t)n);
     return 1;
 }
 
@@ -413,25 +378,6 @@ vddk_reap(struct disk_source *source, unsigned *ret_count, struct err **err)
     return 0;
 }
 
-/* False when the answer makes no sense. */
-static bool
-take_extents(const struct vddk_wire_extents_answer *answer, uint64_t offset, uint64_t length,
-             struct extents *extents)
-{
-    if (answer->covered == 0 || answer->covered > length || answer->count > VDDK_WIRE_MAX_EXTENTS)
-        return false;
-    for (uint32_t i = 0; i < answer->count; i++) {
-        uint64_t from = answer->extents[i].offset, size = answer->extents[i].length;
-
-        if (from < offset || size == 0 || size > answer->covered ||
-            from - offset > answer->covered - size)
-            return false;
-    }
-    for (uint32_t i = 0; i < answer->count; i++)
-        vec_push(extents, (struct extent){answer->extents[i].offset, answer->extents[i].length});
-    return true;
-}
-
 static int
 vddk_extents(struct disk_source *source, uint64_t offset, uint64_t length, struct extents *extents,
              struct err **err)
@@ -453,7 +399,7 @@ vddk_extents(struct disk_source *source, uint64_t offset, uint64_t length, struc
         if (answer->result.failure != VDDK_WIRE_OK) {
             log_debug("VDDK does not tell what is allocated: %s", answer->result.text);
             vddk->has_extents = false;
-        } else if (take_extents(answer, offset, end - offset, extents)) {
+        } else if (vddk_answer_extents(answer, offset, end - offset, extents)) {
             offset += answer->covered;
         } else {
             bury_liar(vddk, "allocated blocks outside of what was asked for");

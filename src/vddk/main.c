@@ -23,12 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vddk/packet.h"
 #include "vddk/say.h"
 #include "vddk/session.h"
 #include "vddk/wire.h"
 
-#define MAX_SLOTS       4096U
-#define MAX_QUERIES     16U   /* EXTENTS that wait for their answer */
 #define LEAVE_MS        30000 /* VDDK may hang in its own clean-up too */
 #define IDLE_MS         30000
 
@@ -63,22 +62,10 @@ struct job_queue {
     struct job *head, **tail;
 };
 
-enum phase {
-    PHASE_NEW,
-    PHASE_OPENING,
-    PHASE_OPEN,
-    PHASE_FAILED, /* to open; only CLOSE is left */
-    PHASE_CLOSING,
-};
-
 static struct {
     /* the socket's thread */
-    enum phase phase;
+    struct packet_state state;
     uint8_t *memory;
-    uint32_t slot_count;
-    uint64_t capacity;
-    bool slot_busy[MAX_SLOTS];
-    unsigned queries;
     struct job_queue out; /* answers on their way to the socket */
 
     long idle_ms; /* until the session on the host is kept alive */
@@ -347,20 +334,13 @@ nonsense(const char *what)
 }
 
 static bool
-is_text(const char *text, size_t size)
-{
-    return memchr(text, '\0', size) != NULL;
-}
-
-static bool
 map_memory(uint32_t slot_count)
 {
     size_t size = (size_t)slot_count * VDDK_WIRE_SLOT_BYTES;
     struct stat st;
     void *memory;
 
-    if (slot_count == 0 || slot_count > MAX_SLOTS || fstat(VDDK_WIRE_MEMORY_FD, &st) < 0 ||
-        st.st_size < 0 || (uint64_t)st.st_size < size)
+    if (fstat(VDDK_WIRE_MEMORY_FD, &st) < 0 || st.st_size < 0 || (uint64_t)st.st_size < size)
         return nonsense("the pool's memory is smaller than its slots");
     /* Faulted in at once: the pages are there already, and a fault per page costs more than a read. */
     memory =
@@ -368,7 +348,7 @@ map_memory(uint32_t slot_count)
     if (memory == MAP_FAILED)
         return nonsense("the pool's memory cannot be mapped");
     server.memory = memory;
-    server.slot_count = slot_count;
+    server.state.slot_count = slot_count;
     return true;
 }
 
@@ -386,64 +366,13 @@ tag_lines(const char *disk_path)
 }
 
 static bool
-accept_open(const struct vddk_wire_open *open, size_t length)
+accept_open(const struct vddk_wire_open *open)
 {
-    if (length != sizeof(*open) || server.phase != PHASE_NEW)
-        return nonsense("an OPEN of the wrong size, or a second one");
-    if (!is_text(open->libdir, sizeof(open->libdir)) ||
-        !is_text(open->server, sizeof(open->server)) || !is_text(open->user, sizeof(open->user)) ||
-        !is_text(open->password, sizeof(open->password)) ||
-        !is_text(open->thumbprint, sizeof(open->thumbprint)) ||
-        !is_text(open->vm_moref, sizeof(open->vm_moref)) ||
-        !is_text(open->snapshot_moref, sizeof(open->snapshot_moref)) ||
-        !is_text(open->disk_path, sizeof(open->disk_path)) ||
-        !is_text(open->transports, sizeof(open->transports)) || open->port > 65535)
-        return nonsense("an OPEN with a text that does not end, or no port number");
     if (!map_memory(open->slot_count))
         return false;
     tag_lines(open->disk_path);
-    server.phase = PHASE_OPENING;
+    server.state.phase = PHASE_OPENING;
     push_todo(job_new(JOB_OPEN, open, sizeof(*open), sizeof(struct vddk_wire_open_answer)));
-    return true;
-}
-
-static bool
-is_range_inside(const struct vddk_wire_range *range)
-{
-    return range->offset % VIX_SECTOR == 0 && range->length % VIX_SECTOR == 0 && range->length &&
-           range->offset <= server.capacity && range->length <= server.capacity - range->offset;
-}
-
-static bool
-accept_range(const struct vddk_wire_range *range, size_t length)
-{
-    if (length != sizeof(*range) || server.phase != PHASE_OPEN)
-        return nonsense("a range of the wrong size, or no disk is open");
-    if (!is_range_inside(range))
-        return nonsense("a range that is not whole sectors inside the disk");
-    if (range->header.type == VDDK_WIRE_EXTENTS) {
-        if (++server.queries > MAX_QUERIES)
-            return nonsense("too many EXTENTS at once");
-        push_todo(
-            job_new(JOB_EXTENTS, range, sizeof(*range), sizeof(struct vddk_wire_extents_answer)));
-        return true;
-    }
-    if (range->length > VDDK_WIRE_SLOT_BYTES)
-        return nonsense("a READ that is larger than a slot");
-    if (range->slot >= server.slot_count || server.slot_busy[range->slot])
-        return nonsense("a READ into a slot that is busy or not there");
-    server.slot_busy[range->slot] = true;
-    push_todo(job_new(JOB_READ, range, sizeof(*range), sizeof(struct vddk_wire_read_answer)));
-    return true;
-}
-
-static bool
-accept_close(const struct vddk_wire_header *header, size_t length)
-{
-    if (length != sizeof(*header) || server.phase == PHASE_OPENING || server.phase == PHASE_CLOSING)
-        return nonsense("a CLOSE of the wrong size or at the wrong time");
-    server.phase = PHASE_CLOSING;
-    push_todo(job_new(JOB_CLOSE, header, sizeof(*header), sizeof(*header)));
     return true;
 }
 
@@ -451,24 +380,28 @@ static bool
 accept_packet(const void *packet, size_t length)
 {
     const struct vddk_wire_header *header = packet;
+    const struct vddk_wire_range *range = packet;
+    const char *wrong = packet_check(&server.state, packet, length);
 
-    if (length < sizeof(*header))
-        return nonsense("a packet without a header");
-    if (length > sizeof(struct vddk_wire_open))
-        return nonsense("a packet larger than any");
-    if (header->version != VDDK_WIRE_VERSION)
-        return nonsense("another version of the format");
+    if (wrong)
+        return nonsense(wrong);
     switch (header->type) {
     case VDDK_WIRE_OPEN:
-        return accept_open(packet, length);
+        return accept_open(packet);
     case VDDK_WIRE_EXTENTS:
+        server.state.queries++;
+        push_todo(
+            job_new(JOB_EXTENTS, range, sizeof(*range), sizeof(struct vddk_wire_extents_answer)));
+        break;
     case VDDK_WIRE_READ:
-        return accept_range(packet, length);
-    case VDDK_WIRE_CLOSE:
-        return accept_close(packet, length);
+        server.state.slot_busy[range->slot] = true;
+        push_todo(job_new(JOB_READ, range, sizeof(*range), sizeof(struct vddk_wire_read_answer)));
+        break;
     default:
-        return nonsense("a packet of an unknown type");
+        server.state.phase = PHASE_CLOSING;
+        push_todo(job_new(JOB_CLOSE, header, sizeof(*header), sizeof(*header)));
     }
+    return true;
 }
 
 /* ---- the socket -------------------------------------------------------------------------------- */
@@ -520,15 +453,15 @@ note_answer(const struct job *job)
 
     switch (job->kind) {
     case JOB_OPEN:
-        server.phase = open->result.failure == VDDK_WIRE_OK ? PHASE_OPEN : PHASE_FAILED;
-        server.capacity = open->capacity;
+        server.state.phase = open->result.failure == VDDK_WIRE_OK ? PHASE_OPEN : PHASE_FAILED;
+        server.state.capacity = open->capacity;
         break;
     case JOB_EXTENTS:
-        server.queries--;
+        server.state.queries--;
         break;
     case JOB_READ:
     case JOB_READ_FAILED:
-        server.slot_busy[job->request->range.slot] = false;
+        server.state.slot_busy[job->request->range.slot] = false;
         break;
     default:
         break;
@@ -605,7 +538,7 @@ leave(void)
     pthread_mutex_lock(&server.lock);
     server.is_quitting = true;
     pthread_mutex_unlock(&server.lock);
-    if (server.phase != PHASE_CLOSING)
+    if (server.state.phase != PHASE_CLOSING)
         push_todo(job_new(JOB_QUIT, &none, sizeof(none), sizeof(none)));
     for (int waited_ms = 0; waited_ms < LEAVE_MS; waited_ms += 100) {
         pthread_mutex_lock(&server.lock);
