@@ -52,6 +52,7 @@ decode_entry(const struct node *spec, bool runs_virt_v2v, struct vm_entries *ent
         decode_text(vm, "name", &entry.name, problems);
         decode_text(vm, "moref", &entry.moref, problems);
         decode_text(vm, "uuid", &entry.uuid, problems);
+        decode_text(vm, "datacenter", &entry.datacenter, problems);
     }
     if (!entry.name && !entry.moref && !entry.uuid) {
         problems_add(problems, vm ? vm : spec, "expected vm.name, vm.moref or vm.uuid");
@@ -97,6 +98,7 @@ entries_done(struct vm_entries *entries)
         free(entries->items[i].name);
         free(entries->items[i].moref);
         free(entries->items[i].uuid);
+        free(entries->items[i].datacenter);
     }
     vec_done(entries);
 }

@@ -121,6 +121,8 @@ is_record_of(const struct store_migration *record, const struct vm_entry *entry)
     if (entry->uuid)
         return is_uuid(record->instance_uuid, entry->uuid) ||
                is_uuid(record->bios_uuid, entry->uuid);
+    if (entry->datacenter && record->datacenter && strcmp(record->datacenter, entry->datacenter))
+        return false;
     return entry->name && !strcmp(record->vm_name, entry->name);
 }
 

@@ -7,6 +7,7 @@
 /* A VM as a spec names it. */
 struct vm_entry {
     char *name, *moref, *uuid; /* NULL: not said; never all three */
+    char *datacenter;          /* narrows the name; NULL: not said */
     bool runs_virt_v2v;
 };
 VEC_DECLARE(vm_entries, struct vm_entry);

@@ -219,6 +219,7 @@ create_record(struct migration *m, struct err **err)
     m->record.vm_moref = xstrdup(m->vm.moref);
     m->record.instance_uuid = xstrdup(m->vm.instance_uuid);
     m->record.bios_uuid = xstrdup(m->vm.bios_uuid);
+    m->record.datacenter = xstrdup(m->vm.datacenter);
     m->record.vcenter = xstrdup(m->config->vcenter.host);
     m->record.stage = STAGE_INIT;
     m->record.created_at = m->record.updated_at = clock_wall_s();

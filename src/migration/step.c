@@ -118,14 +118,37 @@ step_recover(const struct step *step, char **ret_result, struct err **err)
     return 0;
 }
 
+/* A call of a run that was killed may reach the server long after, and then ours is refused because the
+ * thing is there: so a refusal is looked at too.  @failure (taken) is the one to report otherwise. */
+static int
+explain_refusal(const struct step *step, struct err **failure, char **ret_result, struct err **err)
+{
+    CLEANUP(err_freep) struct err *other = NULL;
+    char *found = NULL;
+
+    if (err_code(*failure) != E_CS_API && err_code(*failure) != E_CS_JOB)
+        return err_move(err, failure);
+    if (step_recover(step, &found, &other) < 0)
+        log_debug("%s: %s", step->name, err_message(other));
+    if (!found)
+        return err_move(err, failure);
+    migration_log(step->m, LOG_WARNING, "%s: %s, by an earlier call of ours", step->name,
+                  err_message(*failure));
+    err_freep(failure);
+    *ret_result = found;
+    return 0;
+}
+
 int
 step_do(const struct step *step, char **ret_result, struct err **err)
 {
+    struct err *failure = NULL;
     char *found = NULL;
 
     if (step_recover(step, &found, err) < 0)
         return -1;
-    if (!found && submit_step(step, &found, err) < 0)
+    if (!found && submit_step(step, &found, &failure) < 0 &&
+        explain_refusal(step, &failure, &found, err) < 0)
         return err_wrap(err, "%s", step->name);
     *ret_result = found;
     return 0;

@@ -17,6 +17,7 @@ static const struct column migration_columns[] = {
     MIGRATION(TEXT, vm_moref),
     MIGRATION(TEXT, instance_uuid),
     MIGRATION(TEXT, bios_uuid),
+    MIGRATION(TEXT, datacenter),
     MIGRATION(TEXT, vcenter),
     MIGRATION(TEXT, directory),
     MIGRATION(STAGE, stage),

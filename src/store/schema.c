@@ -105,8 +105,9 @@ static const char *const steps[] = {
     " text TEXT NOT NULL);"
     "CREATE INDEX event_by_migration ON event (migration, id);",
 
-    /* Specs may name a VM by either of its uuids. */
-    "ALTER TABLE migration ADD COLUMN bios_uuid TEXT;",
+    /* Specs may name a VM by either of its uuids, or by name and datacenter. */
+    "ALTER TABLE migration ADD COLUMN bios_uuid TEXT;"
+    "ALTER TABLE migration ADD COLUMN datacenter TEXT;",
 };
 
 static int

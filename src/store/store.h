@@ -36,7 +36,7 @@ struct store_migration {
     int64_t id;         /* row */
     char *migration_id; /* "<name>_<moref>", made safe: also the directory's name */
     char *vm_name, *vm_moref, *vcenter;
-    char *instance_uuid, *bios_uuid;
+    char *instance_uuid, *bios_uuid, *datacenter;
     char *directory; /* absolute */
     enum store_stage stage;
     char *active_snapshot; /* moref of the one snapshot of ours that exists; NULL none */

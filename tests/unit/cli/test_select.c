@@ -85,6 +85,7 @@ add_migration_of(struct world *w, const char *vcenter, const char *name, const c
         .vm_moref = xstrdup(moref),
         .instance_uuid = xasprintf("uuid-%s", moref),
         .bios_uuid = xasprintf("bios-%s", moref),
+        .datacenter = xstrdup("West"),
         .vcenter = xstrdup(vcenter),
         .directory = file_join(strcmp(vcenter, "vc") ? place : w->dir, safe),
         .stage = stage,
@@ -351,6 +352,21 @@ a_bios_uuid_that_two_clones_share_is_refused(void **state)
     assert_int_equal(err_code(err), E_USAGE);
 }
 
+static void
+a_datacenter_in_the_spec_keeps_away_from_other_datacenters(void **state)
+{
+    struct world *w = *state;
+    struct selection s;
+
+    (void)add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    write_file(w->spec, "vms:\n- vm: {name: db01, datacenter: East}\n"
+                        "- vm: {name: db01, datacenter: West}\n");
+    assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
+    assert_int_equal(s.views.count, 2);
+    assert_int_equal((s.views.items[0].moref != NULL) + (s.views.items[1].moref != NULL), 1);
+    selection_done(&s);
+}
+
 /* ---- without specs ---- */
 
 static void
@@ -574,6 +590,7 @@ main(void)
         TEST(either_uuid_in_the_spec_decides_whatever_the_name),
         TEST(a_uuid_that_matches_nothing_never_falls_back_to_the_name),
         TEST(a_bios_uuid_that_two_clones_share_is_refused),
+        TEST(a_datacenter_in_the_spec_keeps_away_from_other_datacenters),
         TEST(a_name_of_two_records_is_refused_with_the_candidates),
         TEST(a_moref_of_two_vcenters_is_refused_with_the_candidates),
         TEST(only_the_vcenter_of_the_configuration_is_looked_at),

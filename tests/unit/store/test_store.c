@@ -87,7 +87,7 @@ a_newer_schema_is_refused_and_left_alone(void **state)
     assert_int_equal(count_raw("PRAGMA user_version"), 1000);
 }
 
-/* The first released schema had no bios_uuid: a file of it is as ours without the column. */
+/* The first schema had neither column: a file of it is as ours without them. */
 static void
 an_older_schema_is_brought_up_to_date_with_its_rows(void **state)
 {
@@ -97,7 +97,8 @@ an_older_schema_is_brought_up_to_date_with_its_rows(void **state)
 
     assert_ok(store_migration_create(store, &migration, &err), &err);
     store_closep(&store);
-    exec_raw("ALTER TABLE migration DROP COLUMN bios_uuid; PRAGMA user_version = 1");
+    exec_raw("ALTER TABLE migration DROP COLUMN bios_uuid;"
+             "ALTER TABLE migration DROP COLUMN datacenter; PRAGMA user_version = 1");
     store = open_store();
     assert_ok(store_migration_find(store, migration.vcenter, migration.vm_moref, &read, &err),
               &err);
@@ -190,6 +191,7 @@ full_migration(void)
 
     m.instance_uuid = xstrdup("502c");
     m.bios_uuid = xstrdup("422c");
+    m.datacenter = xstrdup("East");
     m.stage = STAGE_AWAITING_SHUTDOWN;
     m.active_snapshot = xstrdup("snapshot-9");
     m.snapshot_intent = xstrdup("Migrate_x");
@@ -230,6 +232,7 @@ assert_same_migration(const struct store_migration *a, const struct store_migrat
     assert_text(a->vm_moref, b->vm_moref);
     assert_text(a->instance_uuid, b->instance_uuid);
     assert_text(a->bios_uuid, b->bios_uuid);
+    assert_text(a->datacenter, b->datacenter);
     assert_text(a->vcenter, b->vcenter);
     assert_text(a->directory, b->directory);
     assert_int_equal(a->stage, b->stage);
