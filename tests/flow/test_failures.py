@@ -111,6 +111,68 @@ def test_session_that_expires_in_mid_copy(make):
     engine.assert_migrated("web01")
 
 
+@pytest.mark.parametrize("action", ["drop", "drop_after"])
+def test_vcenter_that_drops_connections(make, action):
+    lab, engine = make(synthetic())
+    for skip in (0, 12, 20, 33, 47, 60, 75, 90):
+        lab.fault("vsphere.*", action, skip=skip)
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    engine.finalize(spec)
+    run.succeed()
+    assert sum(count for call, count in lab.calls().items() if call.startswith("vsphere.")) > 120
+    engine.assert_migrated("web01")
+
+
+def test_snapshot_that_a_vanished_vcenter_kept_is_removed_by_the_next_run(make):
+    lab, engine = make(synthetic())
+    lab.fault("nfc.read", "delay", delay_ms=300, count=20)
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_stage(spec, "base_copy", run)
+    lab.fault("vsphere.*", "drop", count=-1)
+    text = run.fail()
+    assert "stays on the source until the next run" in text
+    assert len(lab.snapshots("web01")) == 1
+    lab.clear_faults()
+    finish(engine, spec)
+
+
+def test_disks_that_need_consolidation_are_consolidated(make):
+    lab, engine = make(synthetic())
+    lab.fault("vm.consolidate", "fail")  # the removal of a snapshot leaves its files
+    lab.fault("vsphere.ConsolidateVMDisks_Task", "fail", "FileLocked", count=3)
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    assert lab.count("vsphere.ConsolidateVMDisks_Task") == 4
+    engine.finalize(spec)
+    run.succeed()
+    engine.assert_migrated("web01")
+
+
+def test_consolidation_that_fails_for_good_is_said_with_its_cure(make):
+    lab, engine = make(synthetic())
+    lab.fault("vm.consolidate", "fail", count=-1)
+    lab.fault("vsphere.ConsolidateVMDisks_Task", "fail", "FileLocked", count=-1)
+    spec = engine.spec("web01")
+    text = engine.run(spec).fail()
+    assert "still need consolidation" in text and "backup proxy" in text
+    lab.clear_faults()
+    finish(engine, spec)
+
+
+def test_snapshot_that_cannot_be_removed_is_said_and_removed_later(make):
+    lab, engine = make(synthetic())
+    lab.fault("vsphere.RemoveSnapshot_Task", "fail", "SnapshotFault", count=-1)
+    spec = engine.spec("web01")
+    text = engine.run(spec).fail()
+    assert "removing our snapshot" in text
+    lab.clear_faults()
+    finish(engine, spec)
+
+
 def test_killed_vddk_process_is_started_again(make):
     lab, engine = make(synthetic())
     lab.fault("nfc.read", "delay", delay_ms=300, count=40)
@@ -145,6 +207,42 @@ def test_disk_that_fails_for_good_does_not_pass_for_its_sibling(make):
     run.fail(180)
     disks = engine.state_json("web01")["disks"].values()
     assert not all(d.get("base_copied") for d in disks)
+    engine.assert_nothing_left("web01")
+    lab.clear_faults()
+    finish(engine, spec)
+
+
+def test_disk_that_is_stopped_because_its_sibling_failed_is_not_complete(make):
+    """Defect A again: here only one disk has an error, and the other is merely cancelled."""
+    lab, engine = make(synthetic())
+    lab.fault("nfc.read", "delay", delay_ms=300, count=60)
+    lab.fault("nfc.open", "fail", "no such disk", skip=1)
+    spec = engine.spec("web01")
+    engine.run(spec).fail()
+    disks = engine.state_json("web01")["disks"].values()
+    assert not any(d.get("base_copied") for d in disks), disks
+    engine.assert_nothing_left("web01")
+    lab.clear_faults()
+    finish(engine, spec)
+
+
+def test_delta_round_that_can_open_no_disk_fails_and_keeps_the_change_ids(make):
+    """Defect I of the existing tool: such a round could report success, and its changes were lost."""
+    lab, engine = make(synthetic())
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    lab.fault("nfc.open", "fail", "the lab says no", count=-1)
+    known = engine.state_json("web01")["disks"]
+    assert "delta round" in run.fail()
+    disks = engine.state_json("web01")["disks"]
+    for key, disk in disks.items():
+        # A round that was under way when the fault came may still have ended.
+        assert disk["delta_rounds"] <= known[key]["delta_rounds"] + 1
+        if disk["delta_rounds"] == known[key]["delta_rounds"]:
+            assert disk["change_id"] == known[key]["change_id"]
+    assert engine.log("web01").count("Running delta sync round") > max(
+        disk["delta_rounds"] for disk in disks.values())
     engine.assert_nothing_left("web01")
     lab.clear_faults()
     finish(engine, spec)
@@ -292,6 +390,23 @@ def test_source_that_is_started_again_goes_back_to_delta_rounds(make):
     engine.assert_migrated("web01")
 
 
+def test_source_that_is_started_after_the_import_is_not_joined_by_its_copy(make):
+    """Defect K again: two of one VM must never run at once."""
+    lab, engine = make(synthetic(writer_kib_per_s=0))
+    lab.fault("cloudstack.importVolume", "fail", "not now")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    engine.finalize(spec, "--now")
+    assert "not now" in run.fail()
+    lab.power("web01", "on")
+    assert "the source VM runs again" in engine.run(spec).fail()
+    assert lab.count("cloudstack.startVirtualMachine") == 0
+    lab.power("web01", "off")
+    engine.run(spec).succeed()
+    engine.assert_migrated("web01")
+
+
 def test_failed_run_forgets_its_finalize_request(make):
     """Defect H of the existing tool: a stale FINALIZE shut the VM down days later."""
     lab, engine = make(synthetic())
@@ -310,18 +425,46 @@ def test_failed_run_forgets_its_finalize_request(make):
     engine.assert_migrated("web01")
 
 
-def test_errors_of_cloudstack_are_never_taken_for_success(make):
-    """Defect D of the existing tool: an error without a job id counted as done."""
-    lab, engine = make(synthetic())
-    lab.fault("cloudstack.attachVolume", "fail", "the volume is busy", count=-1)
-    spec = engine.spec("web01")
+@pytest.mark.parametrize("command,stage", [
+    ("importVm", "import_root_disk"), ("addNicToVirtualMachine", "import_root_disk"),
+    ("importVolume", "import_data_disk"), ("attachVolume", "import_data_disk"),
+    ("updateVirtualMachine", "import_data_disk"), ("startVirtualMachine", "import_data_disk")])
+def test_errors_of_cloudstack_are_never_taken_for_success(make, command, stage):
+    """Defects D and E of the existing tool: an error without a job id counted as done, and what was
+    imported before an error was imported again."""
+    lab, engine = make(synthetic(nics=[{"mac": "00:50:56:aa:00:01", "network": "A"},
+                                       {"mac": "00:50:56:aa:00:02", "network": "B"}]))
+    networks = list(lab.info["cloudstack"]["networks"].values())
+    spec = engine.spec("web01", nics={
+        "4000": {"source_label": "Network adapter 1", "source_index": 0, "networkid": networks[0]},
+        "4001": {"source_label": "Network adapter 2", "source_index": 1, "networkid": networks[1]}})
+    lab.fault(f"cloudstack.{command}", "fail", "that is refused")
     run = engine.run(spec)
     engine.until_stage(spec, "delta", run)
     engine.finalize(spec, "--now")
-    assert "the volume is busy" in run.fail()
-    assert engine.stage(spec) == "import_data_disk"
-    lab.clear_faults()
+    assert "that is refused" in run.fail()
+    assert engine.stage(spec) == stage
+    if command != "updateVirtualMachine":  # the only one without a job
+        lab.fault(f"cloudstack.{command}.job", "fail", "the job went wrong")
+        assert "the job went wrong" in engine.run(spec).fail()
+        assert engine.stage(spec) == stage
     engine.run(spec).succeed()
+    vm = engine.assert_migrated("web01")
+    assert len(vm["nic"]) == 2 and len(vm["volumes"]) == 2 and vm["state"] == "Running"
+    for other in ("importVm", "addNicToVirtualMachine", "importVolume", "attachVolume"):
+        assert lab.count(f"cloudstack.{other}") == (3 if other == command else 1)
+
+
+def test_cloudstack_that_drops_connections(make):
+    lab, engine = make(synthetic())
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    for command in ("queryAsyncJobResult", "list*"):
+        for skip in (0, 2, 3, 5):
+            lab.fault(f"cloudstack.{command}", "drop", skip=skip)
+    engine.finalize(spec, "--now")
+    run.succeed()
     engine.assert_migrated("web01")
 
 
