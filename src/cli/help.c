@@ -97,7 +97,7 @@ help_usage(struct str *out)
                 V2C_VERSION, about);
     for (const struct command *const *c = commands; *c; c++)
         if (!(*c)->is_hidden)
-            str_appendf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
+            str_appendf(out, "  %-11s %s\n", (*c)->name, (*c)->summary);
     str_append(out, "\n`v2c-engine help COMMAND` tells more.\n");
 }
 
