@@ -16,7 +16,7 @@ struct run_values {
     struct words specs;
     const char *config;
     int64_t readers, parallel_vms, parallel_disks;
-    bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize, adopt;
+    bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
 
 #define OPTION(name, kind, field, value, help)                                                     \
@@ -41,8 +41,6 @@ static const struct option_def run_options[] = {
            "Warn of unknown keys in configuration and specs instead of refusing them."),
     OPTION("allow-past-finalize", OPTION_BOOL, allow_past_finalize, NULL,
            "Begin even when finalize_at has passed: cut over right after the base copy."),
-    OPTION("adopt", OPTION_BOOL, adopt, NULL,
-           "Take over a migration that another version left unfinished, after checking its files."),
     OPTION_END,
 };
 
@@ -113,7 +111,6 @@ build_argv(const struct run_values *v, const char *config, const struct spec *sp
     add_flag(argv, "override-run-virt-v2v", v->override_run_virt_v2v);
     add_flag(argv, "lenient", v->lenient);
     add_flag(argv, "allow-past-finalize", v->allow_past_finalize);
-    add_flag(argv, "adopt", v->adopt);
     vec_push(argv, NULL);
 }
 

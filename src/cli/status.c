@@ -64,7 +64,7 @@ append_view(struct str *out, const struct vm_view *view)
         str_append(out, "\n");
     }
     if (view->is_foreign)
-        str_append(out, "  begun by another version: run takes it over with --adopt\n");
+        str_append(out, "  begun by another tool: finish it there\n");
 }
 
 void

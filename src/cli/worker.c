@@ -21,7 +21,7 @@
 struct worker_values {
     const char *config, *spec, *vm;
     int64_t entry, report_fd, readers, parallel_disks;
-    bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize, adopt;
+    bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
 
 #define OPTION(name, kind, field)                                                                  \
@@ -40,7 +40,6 @@ static const struct option_def worker_options[] = {
     OPTION("override-run-virt-v2v", OPTION_BOOL, override_run_virt_v2v),
     OPTION("lenient", OPTION_BOOL, lenient),
     OPTION("allow-past-finalize", OPTION_BOOL, allow_past_finalize),
-    OPTION("adopt", OPTION_BOOL, adopt),
     OPTION_END,
 };
 
@@ -192,7 +191,6 @@ migrate(const struct worker_values *v, const struct config *config, struct spec_
             .config = config,
             .spec = spec,
             .allow_past_finalize = v->allow_past_finalize,
-            .is_adopting = v->adopt,
             .stop = &stop_requested,
             .report_fd = (int)v->report_fd,
         },

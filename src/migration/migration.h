@@ -22,7 +22,7 @@ struct err;
 struct migration_options {
     const struct config *config; /* borrowed */
     const struct spec *spec;     /* borrowed */
-    bool allow_past_finalize, is_adopting;
+    bool allow_past_finalize;
     const volatile int *stop; /* non-zero: stop at the next checkpoint with E_CANCELLED */
     int report_fd;            /* progress as JSON lines for the supervisor; -1: none */
 };
