@@ -198,7 +198,7 @@ class Engine:
             "migration": {"vddk_path": info["vddk_path"], "control_dir": str(self.control),
                           "finalize_settle_seconds": 1, **migration},
         }
-        self.environment = {"V2C_RETRY_SCALE": "0.05"}  # pauses before another try
+        self.environment = {"V2C_RETRY_SCALE": "0.005"}  # pauses before another try
 
     def write_config(self):
         path = self.dir / "config.yaml"
