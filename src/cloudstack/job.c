@@ -175,7 +175,7 @@ cloudstack_settle(struct cloudstack *cs, const char *command, int64_t timeout_ms
             return failure ? err_move(err, &failure)
                            : err_set(err, E_TIMEOUT, "CloudStack still has a pending job of %s",
                                      command);
-        if (cloudstack_pause(cs, cs->poll_ms, err) < 0)
+        if (cloudstack_pause(cs, clock_patience_ms(cs->poll_ms), err) < 0)
             return -1;
     }
 }
