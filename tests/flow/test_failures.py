@@ -407,6 +407,44 @@ def test_source_that_is_started_after_the_import_is_not_joined_by_its_copy(make)
     engine.assert_migrated("web01")
 
 
+# Where finalize is requested: the stage and what is held up in it.
+MOMENTS = [
+    ("enabling_cbt", "vsphere.ReconfigVM_Task"),
+    ("creating_base_snapshot", "vsphere.CreateSnapshot_Task"),
+    ("final_sync", "nfc.open"),
+    ("import_root_disk", "cloudstack.importVm"),
+    ("import_data_disk", "cloudstack.importVolume"),
+]
+
+
+@pytest.mark.parametrize("stage,call", MOMENTS, ids=[moment[0] for moment in MOMENTS])
+def test_finalize_is_taken_in_every_stage(make, stage, call):
+    lab, engine = make(synthetic())
+    spec = engine.spec("web01", delta_interval=3600)
+    is_early = stage in ("enabling_cbt", "creating_base_snapshot")
+    if is_early:
+        lab.fault(call, "delay", delay_ms=2000)
+    run = engine.run(spec)
+    if not is_early:
+        engine.until_stage(spec, "delta", run)
+        lab.fault(call, "delay", delay_ms=2000)
+        engine.finalize(spec, "--now")
+    engine.until_stage(spec, stage, run)
+    assert "finalize" in engine.finalize(spec)
+    run.succeed(60)
+    engine.assert_migrated("web01")
+    rounds = {disk.get("delta_rounds", 0) for disk in engine.state_json("web01")["disks"].values()}
+    assert rounds == ({1} if is_early else {0})  # plain finalize makes one while the VM is on
+
+
+def test_finalize_of_a_vm_that_was_never_started_says_so(make):
+    lab, engine = make(synthetic())
+    spec = engine.spec("web01")
+    done = engine.command("finalize", "--config", engine.write_config(), "--spec", spec, check=False)
+    assert done.returncode == 1 and "web01" in done.stderr
+    assert lab.vm("web01")["power"] == "on"
+
+
 def test_failed_run_forgets_its_finalize_request(make):
     """Defect H of the existing tool: a stale FINALIZE shut the VM down days later."""
     lab, engine = make(synthetic())
