@@ -70,10 +70,11 @@ build/lab/v2c-lab --dir "$work/lab" --scenario "lab/scenarios/$scenario.yaml" >"
 lab_pid=$!
 until_true 60 "the start of the lab" test -s "$work/lab/lab.json"
 name=$(info '.vms[0].name')
-guest_says() { find "$work/lab" -path "$work/lab/boot" -prune -o -name serial.log -exec cat {} + | grep -a "V2C-GUEST $1"; }
+guest_says() { find "$work/lab" -path "$work/lab/boot" -prune -o -name serial.log -exec grep -ah "V2C-GUEST $1" {} +; }
+guest_writes() { guest_says verified >/dev/null; }
 if $boots; then
     say "waiting until the source guest is up and writes"
-    until_true 90 "the boot of the source guest" guest_says verified >/dev/null
+    until_true 120 "the boot of the source guest" guest_writes
     guest_says up >&2
 fi
 say "vCenter $(info .vcenter.address), CloudStack $(info .cloudstack.endpoint)"
