@@ -335,8 +335,9 @@ def test_manual_shutdown_waits_for_somebody_and_survives_a_restart(make):
     engine.until_stage(spec, "delta", run)
     engine.finalize(spec, "--now")
     engine.until_stage(spec, "awaiting_shutdown_action", run)
-    state = engine.state_json("web01")
-    assert state["shutdown_action_required"] and "manual" in state["shutdown_reason"]
+    # The mirror is written after the store.
+    until(lambda: engine.state_json("web01").get("shutdown_action_required"), "state.json says so", 10)
+    assert "manual" in engine.state_json("web01")["shutdown_reason"]
     run.kill_all()
     run = engine.run(spec)
     until(lambda: "Resuming from stage: awaiting_shutdown_action" in run.text() or not run.is_running(),
