@@ -51,8 +51,11 @@ run_pytest() { # NAME LIMIT
     compgen -G "tests/$name/test_*.py" >/dev/null || return 0
     say "$name"
     touch "$results/$name.xml"
-    timeout -k 30 "$limit" "$python" -m pytest -q -p no:cacheprovider --junit-xml="$results/$name.xml" \
-        "tests/$name" >&2 || true
+    # Most of a flow test is waiting, and each has a directory and a lab of its own.
+    local -a parallel=()
+    [ "$name" != flow ] || parallel=(-n 4)
+    timeout -k 30 "$limit" "$python" -m pytest -q -p no:cacheprovider "${parallel[@]}" \
+        --junit-xml="$results/$name.xml" "tests/$name" >&2 || true
 }
 
 has_meson_suite() { # DIR NAME

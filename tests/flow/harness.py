@@ -33,6 +33,16 @@ def until(condition, what, seconds=60, every=0.05):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def is_alive(pid):
+    """Whether any thread of a process lives: the first may be a zombie while others hold its files."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
+    except OSError:
+        return False
+    return len(threads) > 1 or state != "Z"
+
+
 class Lab:
     """One pretend data centre in a directory of its own."""
 
@@ -170,10 +180,7 @@ class Run:
             except ProcessLookupError:
                 pass
         self.process.wait()
-        until(lambda: not any(Path(f"/proc/{pid}/fd").exists() and
-                              Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
-                              for pid in pids[1:] if Path(f"/proc/{pid}/stat").exists()),
-              "the killed processes are gone", 30)
+        until(lambda: not any(is_alive(pid) for pid in pids[1:]), "the killed processes are gone", 30)
 
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)

@@ -51,7 +51,7 @@ def test_terminal_shows_bars_and_ctrl_c_stops_at_a_checkpoint(make):
     assert status == 1
     assert "  disk0      [" in text and " MiB of " in text
     assert "\x1b[2A\x1b[J" in text  # redrawn in place
-    assert "stopping at the next checkpoint" in text
+    assert "stopping at the next checkpoint" in text or "stopped on request" in text
     assert "hint: run the same command again" in text
     assert text.count("failed: ") == 1  # the supervisor alone speaks of it
     assert engine.stage(spec) == "base_copy"
