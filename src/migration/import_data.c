@@ -196,8 +196,10 @@ migration_stage_import_data(struct migration *m, struct err **err)
     }
     if (configure_vm(m, err) < 0 || start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
         return -1;
-    /* A call of a run that was killed may have reached the server long after: nothing is left. */
-    if (migration_sweep_snapshots(m, err) < 0)
+    /* A call of a run that was killed may be carried out long after: nothing is left.  The cutover
+     * is over, so that waiting for it costs nobody anything. */
+    if (migration_wait(m, m->late_snapshot_ms - clock_monotonic_ms(), NULL, err) < 0 ||
+        migration_sweep_snapshots(m, err) < 0)
         return err_wrap(err, "the VM is migrated; looking for snapshots left on the source");
     return migration_enter(m, STAGE_DONE, err);
 }

@@ -30,6 +30,7 @@ struct migration {
     struct vsphere_vm vm;            /* as last read */
     struct store_progress *progress; /* one a disk */
     int64_t mirrored_ms, kept_alive_ms;
+    int64_t late_snapshot_ms;    /* until then a call of a killed run may still make a snapshot */
     int64_t told_of_power_ms;    /* when a failed look at the power state was last logged */
     bool has_rounds_of_this_run; /* a delta round was completed since the start */
     bool has_synced;             /* the final sync was completed since the start */

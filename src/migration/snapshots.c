@@ -7,6 +7,9 @@
 #include "base/clock.h"
 #include "migration/internal.h"
 
+/* How long a server may sit on a call whose client was killed before it begins with it. */
+#define LATE_CALL_MS 10000
+
 static int
 create_by_policy(struct migration *m, const char *name, const char *description, bool may_quiesce,
                  char **ret_moref, struct err **err)
@@ -130,6 +133,7 @@ migration_sweep_snapshots(struct migration *m, struct err **err)
             return err_wrap(err, "removing our snapshot %s", snapshot->moref);
     }
     if (m->record.snapshot_intent) {
+        m->late_snapshot_ms = clock_monotonic_ms() + LATE_CALL_MS;
         free(take(m->record.snapshot_intent));
         return migration_save(m, err);
     }
