@@ -66,7 +66,8 @@ fi
 
 say "starting the lab in $work/lab"
 mkdir -p "$work/lab"
-build/lab/v2c-lab --dir "$work/lab" --scenario "lab/scenarios/$scenario.yaml" >"$work/lab.log" 2>&1 &
+# In a session of its own: with --keep it must outlive the terminal.
+setsid build/lab/v2c-lab --dir "$work/lab" --scenario "lab/scenarios/$scenario.yaml" >"$work/lab.log" 2>&1 &
 lab_pid=$!
 until_true 60 "the start of the lab" test -s "$work/lab/lab.json"
 name=$(info '.vms[0].name')
