@@ -12,6 +12,7 @@
 #include "transfer/transfer.h"
 
 #define IN_FLIGHT 16U
+#define SLOTS     48U /* as the engine gives a VM of one or two disks */
 
 struct copy {
     const char *from, *to;
@@ -30,7 +31,7 @@ free_extents(struct extents *extents)
 static int
 copy_disk(struct copy *copy, struct err **err)
 {
-    CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(IN_FLIGHT, err);
+    CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(SLOTS, err);
     CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
     CLEANUP(disk_source_closep) struct disk_source *source = NULL;
     CLEANUP(free_extents) struct extents plan = {0};

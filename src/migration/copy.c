@@ -14,7 +14,11 @@
 #include "transfer/transfer.h"
 
 #define MAX_ATTEMPTS 6
-#define POOL_SLOTS   24 /* reads in flight and writes behind them */
+/* Of 1 MiB, for reads in flight and the writes behind them: writes that wait for a slot stall reads.
+ * One or two disks get what suits the disk below, many what keeps the whole engine small. */
+#define MOST_SLOTS   48
+#define LEAST_SLOTS  24
+#define SHARED_SLOTS 96
 #define QUEUE_DEPTH  16
 #define TICK_MS      250
 
@@ -267,7 +271,11 @@ worth_another(struct copy_task *task, unsigned attempt, const struct err *failur
 static int
 copy_disk(struct copy_task *task, struct err **err)
 {
-    task->pool = disk_pool_new(POOL_SLOTS, err);
+    size_t at_once =
+        MIN(task->run->m->disks.count, (size_t)MAX(task->run->m->spec->parallel_disks, 1));
+    size_t share = SHARED_SLOTS / MAX(at_once, 1);
+
+    task->pool = disk_pool_new(MIN(MAX(share, LEAST_SLOTS), MOST_SLOTS), err);
     if (!task->pool ||
         store_open(task->run->m->config->migration.control_dir, true, &task->store, err) < 0)
         return -1;

@@ -61,7 +61,7 @@ struct transfer {
     bool is_abandoned;     /* transfer_run is gone: the last completion frees */
 
     struct flight *flights, *free_flights;
-    unsigned reads_in_flight, writes_in_flight, max_writes;
+    unsigned reads_in_flight, max_reads, writes_in_flight, max_writes;
     struct run_write *waiting, **waiting_end;
     bool has_queued_reads, has_queued_writes;
     struct open_block *blocks, *free_blocks; /* one more than flights */
@@ -306,7 +306,7 @@ issue_reads(struct transfer *t)
         struct disk_slot *slot;
         struct plan_piece piece;
 
-        if (t->reads_in_flight >= t->source->max_in_flight)
+        if (t->reads_in_flight >= t->max_reads)
             return;
         slot = disk_pool_get(t->job->pool);
         if (!slot)
@@ -512,10 +512,12 @@ static struct transfer *
 transfer_new(const struct transfer_job *job, struct err **err)
 {
     struct transfer *t = xcalloc(1, sizeof(*t));
-    unsigned count = job->max_in_flight ? job->max_in_flight : DEFAULT_IN_FLIGHT;
+    unsigned count = (unsigned)job->pool->slot_count;
 
     t->job = job;
     t->source = job->source;
+    t->max_reads = MIN(job->max_in_flight ? job->max_in_flight : DEFAULT_IN_FLIGHT,
+                       job->source->max_in_flight);
     t->target = job->target;
     t->waiting_end = &t->waiting;
     t->max_writes = MAX(job->target->max_in_flight, 1U);
@@ -524,7 +526,6 @@ transfer_new(const struct transfer_job *job, struct err **err)
         return NULL;
     }
     plan_count(&t->plan, &t->progress.planned_bytes, &t->progress.skipped_bytes);
-    count = (unsigned)MIN(count, job->pool->slot_count);
     t->flights = xcalloc(count, sizeof(t->flights[0]));
     for (unsigned i = 0; i < count; i++) {
         t->flights[i].transfer = t;

@@ -49,7 +49,7 @@ struct transfer_job {
     struct disk_target *target;
     struct disk_pool *pool;
     const struct extents *plan; /* normal; borrowed */
-    unsigned max_in_flight;     /* requests; 0: 16; bounded by pool and source */
+    unsigned max_in_flight;     /* reads; 0: 16; bounded by pool and source */
     uint32_t request_bytes;     /* upper bound; 0: DISK_MAX_REQUEST */
 
     /* Resume: blocks done by earlier runs are skipped.  Updated in place when a checkpoint completes.
