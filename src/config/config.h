@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/vec.h"
+#include "config/rates.h"
 
 struct err;
 
@@ -104,7 +105,8 @@ struct spec {
     enum config_shutdown shutdown;
     int64_t parallel_disks;
     bool start_vm_after_import;
-    struct config_target target; /* merged */
+    struct rate_schedule bandwidth; /* of reading, but for the final sync */
+    struct config_target target;    /* merged */
     struct spec_nics nics; /* in order of index, label, key; entries without a network dropped */
     int primary_nic;       /* index into nics, -1: none; its network is target.network_id then */
     struct spec_disks disks;

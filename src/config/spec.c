@@ -147,6 +147,7 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
                                                      (int)config->migration.quiesce);
     spec->shutdown = (enum config_shutdown)first_known(own->shutdown, defaults->shutdown,
                                                        (int)config->migration.shutdown);
+    spec->bandwidth = own->bandwidth.text[0] ? own->bandwidth : defaults->bandwidth;
     if (!overrides)
         return;
     if (overrides->readers > 0)

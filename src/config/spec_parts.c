@@ -51,12 +51,32 @@ decode_finalize_at(const struct node *map, struct spec_parts *parts, struct prob
 }
 
 static void
+decode_bandwidth(const struct node *map, struct spec_parts *parts, struct problems *problems)
+{
+    CLEANUP(free_charp) char *text = NULL;
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    decode_text(map, "bandwidth_limit", &text, problems);
+    if (text && rate_schedule_parse(text, &parts->bandwidth, &err) < 0)
+        problems_add(problems, node_get(map, "bandwidth_limit"), "%s", err_message(err));
+}
+
+static void
 decode_migration(const struct node *map, struct spec_parts *parts, struct problems *problems)
 {
-    static const char *const keys[] = {
-        "delta_interval", "finalize_delta_interval", "finalize_window",       "finalize_at",
-        "readers",        "finalize_settle_seconds", "run_virt_v2v",          "snapshot_quiesce",
-        "shutdown_mode",  "parallel_disks",          "start_vm_after_import", NULL};
+    static const char *const keys[] = {"delta_interval",
+                                       "finalize_delta_interval",
+                                       "finalize_window",
+                                       "finalize_at",
+                                       "readers",
+                                       "finalize_settle_seconds",
+                                       "run_virt_v2v",
+                                       "snapshot_quiesce",
+                                       "shutdown_mode",
+                                       "parallel_disks",
+                                       "start_vm_after_import",
+                                       "bandwidth_limit",
+                                       NULL};
 
     node_check_keys(map, keys, problems);
     decode_interval(map, "delta_interval", &parts->delta_interval, problems);
@@ -70,6 +90,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_flag(map, "start_vm_after_import", &parts->start_vm_after_import, problems);
     decode_quiesce(map, &parts->quiesce, problems);
     decode_shutdown(map, &parts->shutdown, problems);
+    decode_bandwidth(map, parts, problems);
 }
 
 void

@@ -50,7 +50,9 @@ struct copy_run {
     const struct migration_copy *copy;
     struct copy_task *tasks;
     size_t task_count;
-    volatile int cancel; /* a sibling failed, or the migration is to stop */
+    struct transfer_pace *pace; /* of all disks together; NULL: none */
+    uint64_t pace_bytes_per_s;  /* as set last */
+    volatile int cancel;        /* a sibling failed, or the migration is to stop */
     pthread_mutex_t mutex;
     pthread_cond_t ended;
 };
@@ -212,6 +214,7 @@ transfer_disk(struct copy_task *task, struct disk_source *source, struct qcow2_i
         .on_progress = on_progress,
         .opaque = &context,
         .cancel = &task->run->cancel,
+        .pace = task->run->pace,
     };
 
     return transfer_run(&job, NULL, err);
@@ -406,6 +409,26 @@ wait_for_end(struct copy_run *run)
     return NULL;
 }
 
+/* What the spec says for this time of day. */
+static void
+set_pace(struct copy_run *run)
+{
+    time_t now = clock_wall_s();
+    struct tm local;
+    uint64_t rate;
+    char text[32];
+
+    if (!run->pace || !localtime_r(&now, &local))
+        return;
+    rate = rate_schedule_at(&run->m->spec->bandwidth, local.tm_hour * 60 + local.tm_min);
+    if (rate == run->pace_bytes_per_s)
+        return;
+    run->pace_bytes_per_s = rate;
+    transfer_pace_set(run->pace, rate, clock_monotonic_ms());
+    snprintf(text, sizeof(text), "%" PRIu64 " KiB/s", rate >> 10);
+    log_info("[copy] bandwidth limit: %s", rate ? text : "none");
+}
+
 /* Drives all tasks to their end.  A failure of our own (recording, starting) cancels the others. */
 static int
 drive(struct copy_run *run, struct err **err)
@@ -416,6 +439,7 @@ drive(struct copy_run *run, struct err **err)
     for (;;) {
         struct copy_task *ended;
 
+        set_pace(run);
         if (!own && start_tasks(run, &running, &own) < 0)
             run->cancel = 1;
         if (running == 0)
@@ -468,6 +492,9 @@ migration_copy_disks(struct migration *m, const struct migration_copy *copy, str
     struct copy_run run = {.m = m, .copy = copy};
     int result;
 
+    /* A VM that is off waits for the final pass: nothing slows that down. */
+    if (m->spec->bandwidth.text[0] && copy->pass != PASS_FINAL)
+        run.pace = transfer_pace_new();
     run.tasks = xcalloc(m->disks.count, sizeof(*run.tasks));
     for (size_t i = 0; i < m->disks.count; i++)
         if (!copy->is_wanted || copy->is_wanted[i])
@@ -483,5 +510,6 @@ migration_copy_disks(struct migration *m, const struct migration_copy *copy, str
     pthread_cond_destroy(&run.ended);
     pthread_mutex_destroy(&run.mutex);
     free(run.tasks);
+    transfer_pace_freep(&run.pace);
     return result;
 }

@@ -64,6 +64,7 @@ struct transfer {
     unsigned reads_in_flight, max_reads, writes_in_flight, max_writes;
     struct run_write *waiting, **waiting_end;
     bool has_queued_reads, has_queued_writes;
+    int64_t pace_ms;                         /* until more may be read; 0: now */
     struct open_block *blocks, *free_blocks; /* one more than flights */
     struct open_block *issuing;              /* the block that the plan is in */
 
@@ -308,6 +309,11 @@ issue_reads(struct transfer *t)
 
         if (t->reads_in_flight >= t->max_reads)
             return;
+        if (t->job->pace) {
+            t->pace_ms = transfer_pace_charge(t->job->pace, 0, t->now_ms);
+            if (t->pace_ms)
+                return;
+        }
         slot = disk_pool_get(t->job->pool);
         if (!slot)
             return;
@@ -317,6 +323,8 @@ issue_reads(struct transfer *t)
             return;
         }
         t->free_flights = flight->next_free;
+        if (t->job->pace)
+            (void)transfer_pace_charge(t->job->pace, piece.length, t->now_ms); /* asked above */
         issue_read(t, flight, slot, &piece);
     }
 }
@@ -470,6 +478,9 @@ wait_for_parties(struct transfer *t)
     struct pollfd fds[2];
     nfds_t count = 0;
     int64_t tick = t->reported_ms + TICK_MS - t->now_ms;
+
+    if (t->pace_ms)
+        tick = MIN(tick, take(t->pace_ms));
 
     if (t->reads_in_flight && !t->is_source_lost)
         fds[count++] = (struct pollfd){.fd = t->source->poll_fd, .events = POLLIN};

@@ -44,6 +44,16 @@ struct transfer_progress {
     int64_t eta_s;             /* for what is left to read; -1 unknown */
 };
 
+/* A limit of the rate of reading that several transfers may share. */
+struct transfer_pace;
+#define TRANSFER_PACE_MAX (1ULL << 40)         /* bytes/s; a faster one is taken as this */
+struct transfer_pace *transfer_pace_new(void); /* without a limit */
+void transfer_pace_freep(struct transfer_pace **pace);
+/* @bytes_per_s 0: no limit.  @now_ms: clock_monotonic_ms.  These two: from any thread. */
+void transfer_pace_set(struct transfer_pace *pace, uint64_t bytes_per_s, int64_t now_ms);
+/* Charges @bytes that are being read (0: only asks).  The milliseconds until more may be read. */
+int64_t transfer_pace_charge(struct transfer_pace *pace, uint32_t bytes, int64_t now_ms);
+
 struct transfer_job {
     struct disk_source *source;
     struct disk_target *target;
@@ -51,6 +61,7 @@ struct transfer_job {
     const struct extents *plan; /* normal; borrowed */
     unsigned max_in_flight;     /* reads; 0: 16; bounded by pool and source */
     uint32_t request_bytes;     /* upper bound; 0: DISK_MAX_REQUEST */
+    struct transfer_pace *pace; /* borrowed; NULL: as fast as it goes */
 
     /* Resume: blocks done by earlier runs are skipped.  Updated in place when a checkpoint completes.
      * NULL: nothing is skipped or recorded. */

@@ -19,6 +19,26 @@ def test_one_vm_with_two_delta_rounds(make):
     assert [v["type"] for v in vm["volumes"]] == ["ROOT", "DATADISK"]
 
 
+def test_a_bandwidth_limit_holds_until_the_spec_says_otherwise(make):
+    """Without it this base copy is over in a second; with it, four minutes."""
+    disks = [{"address": "scsi0:0", "size": "16MiB", "fill": 100, "seed": 1}]
+    lab, engine = make(synthetic(disks=disks))
+    spec = engine.spec("web01", bandwidth_limit="64KiB/s")
+    run = engine.run(spec)
+    engine.until_stage(spec, "base_copy", run)
+    until(lambda: "bandwidth limit: 64 KiB/s" in engine.log("web01"), "the limit in the log")
+    seen_at = time.monotonic()
+    until(lambda: time.monotonic() - seen_at > 4, "time to copy it many times over")
+    assert engine.stage(spec) == "base_copy"
+    run.kill_all()
+    spec = engine.spec("web01", bandwidth_limit="none")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    engine.finalize(spec, "--now")
+    run.succeed()
+    engine.assert_migrated("web01")
+
+
 def test_two_nics_on_two_networks_with_their_mac_addresses(make):
     lab, engine = make(
         synthetic(nics=[{"mac": "00:50:56:aa:00:01", "network": "A"},

@@ -593,7 +593,7 @@ a_written_spec_reads_back_the_same(void **state)
         "migration: {delta_interval: 1, finalize_at: '2026-01-31T22:30', finalize_window: 2,\n"
         "  finalize_delta_interval: 3, finalize_settle_seconds: 4, readers: 5, parallel_disks: 6,\n"
         "  run_virt_v2v: yes, snapshot_quiesce: true, shutdown_mode: manual,\n"
-        "  start_vm_after_import: true}\n"
+        "  start_vm_after_import: true, bandwidth_limit: '22:00-06:00 none, 5MiB/s'}\n"
         "target: {cloudstack: {zoneid: '007', clusterid: 'true', storageid: s, networkid: n,\n"
         "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: UEFI,\n"
         "  bootmode: Secure, rootdiskcontroller: r, nicadapter: a, account: acc, domainid: d,\n"
@@ -645,6 +645,64 @@ a_written_spec_holds_what_was_merged(void **state)
                               "    serviceofferingid: \"so\"\n");
 }
 
+/* ---- bandwidth ---- */
+
+static void
+a_bandwidth_limit_follows_the_time_of_day(void **state)
+{
+    CLEANUP(spec_list_done)
+    struct spec_list specs = load("vm: {name: x}\nmigration: {bandwidth_limit: '08:00-18:00 "
+                                  "50MiB/s, 22:30-06:00 none, 2 GiB/s'}\n" TARGET);
+    const struct rate_schedule *schedule = &specs.items[0]->bandwidth;
+
+    assert_int_equal(rate_schedule_at(schedule, 8 * 60 - 1), 2ULL << 30);
+    assert_int_equal(rate_schedule_at(schedule, 8 * 60), 50ULL << 20);
+    assert_int_equal(rate_schedule_at(schedule, 18 * 60 - 1), 50ULL << 20);
+    assert_int_equal(rate_schedule_at(schedule, 18 * 60), 2ULL << 30);
+    assert_int_equal(rate_schedule_at(schedule, 22 * 60 + 30), 0);
+    assert_int_equal(rate_schedule_at(schedule, 0), 0);
+    assert_int_equal(rate_schedule_at(schedule, 6 * 60), 2ULL << 30);
+}
+
+static void
+a_vm_without_a_bandwidth_limit_takes_the_defaults(void **state)
+{
+    CLEANUP(spec_list_done)
+    struct spec_list specs =
+        load("defaults: {migration: {bandwidth_limit: 1MiB/s}}\nvms:\n"
+             "- vm: {name: a}\n  " TARGET "- vm: {name: b}\n  migration: {bandwidth_limit: none}\n"
+             "  " TARGET);
+
+    assert_int_equal(rate_schedule_at(&specs.items[0]->bandwidth, 0), 1ULL << 20);
+    assert_int_equal(rate_schedule_at(&specs.items[1]->bandwidth, 0), 0);
+}
+
+static void
+a_bandwidth_limit_that_is_none_is_refused(void **state)
+{
+    static const char *const wrong[] = {"fast",
+                                        "200",
+                                        "0MiB/s",
+                                        "200MB/s",
+                                        "-5MiB/s",
+                                        "8-18 5MiB/s",
+                                        "08:00-18:00",
+                                        "08:60-18:00 5MiB/s",
+                                        "08:00-24:01 5MiB/s",
+                                        "08:00-08:00 5MiB/s",
+                                        "5MiB/s, 6MiB/s",
+                                        "5MiB/s,",
+                                        "99999999999999999999GiB/s"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        CLEANUP(free_charp)
+        char *text =
+            xasprintf("vm: {name: x}\nmigration: {bandwidth_limit: '%s'}\n" TARGET, wrong[i]);
+
+        assert_refused(text, "spec.yaml:2: migration.bandwidth_limit: \"");
+    }
+}
+
 int
 main(void)
 {
@@ -673,6 +731,9 @@ main(void)
         cmocka_unit_test(anchors_share_settings_between_vms),
         cmocka_unit_test(unknown_keys_warn_when_lenient),
         cmocka_unit_test(files_that_are_no_spec_are_refused),
+        cmocka_unit_test(a_bandwidth_limit_follows_the_time_of_day),
+        cmocka_unit_test(a_vm_without_a_bandwidth_limit_takes_the_defaults),
+        cmocka_unit_test(a_bandwidth_limit_that_is_none_is_refused),
         cmocka_unit_test(a_written_spec_reads_back_the_same),
         cmocka_unit_test(a_written_spec_holds_what_was_merged),
     };
