@@ -12,11 +12,11 @@
 #include "transfer/transfer.h"
 
 #define IN_FLIGHT 16U
-#define SLOTS     48U /* as the engine gives a VM of one or two disks */
 
 struct copy {
     const char *from, *to;
     bool is_buffered;
+    size_t slots;
     pthread_t thread;
     struct transfer_progress progress;
     struct err *error;
@@ -31,7 +31,7 @@ free_extents(struct extents *extents)
 static int
 copy_disk(struct copy *copy, struct err **err)
 {
-    CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(SLOTS, err);
+    CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(copy->slots, err);
     CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
     CLEANUP(disk_source_closep) struct disk_source *source = NULL;
     CLEANUP(free_extents) struct extents plan = {0};
@@ -78,6 +78,7 @@ main(int argc, char **argv)
         copies[i].from = argv[first + 2 * i];
         copies[i].to = argv[first + 2 * i + 1];
         copies[i].is_buffered = is_buffered;
+        copies[i].slots = disk_pool_share((size_t)count);
         if (pthread_create(&copies[i].thread, NULL, run, &copies[i])) {
             perror("pthread_create");
             return 1;

@@ -26,13 +26,14 @@
 #include "cli/doctor.h"
 #include "cli/text.h"
 #include "config/config.h"
+#include "disk/disk.h"
 #include "io/io.h"
 #include "source/source.h"
 
 #define NEEDED_FILES    1024
 #define NEEDED_ROOM     (256 * MIB) /* in the control directory: state, logs */
 #define QEMU_TIMEOUT_MS 10000
-#define BYTES_PER_DISK  (32 * MIB) /* of a worker: buffers, tables, v2c-vddk */
+#define BYTES_PER_DISK  (8 * MIB)  /* of a worker beside its buffers: tables, v2c-vddk */
 #define LOCKED_BYTES    (32 * MIB) /* that io_uring wants to register, for one disk */
 
 static void add(struct findings *findings, const char *name, enum finding_level level,
@@ -142,7 +143,9 @@ look_at_memory(const struct config *config, struct findings *findings)
 {
     uint64_t disks = (uint64_t)MAX(config->migration.parallel_vms, 1) *
                      (uint64_t)MAX(config->migration.parallel_disks, 1);
-    uint64_t needed = disks * BYTES_PER_DISK, available = 0;
+    uint64_t buffers =
+        disk_pool_share((size_t)MAX(config->migration.parallel_disks, 1)) * DISK_MAX_REQUEST;
+    uint64_t needed = disks * (buffers + BYTES_PER_DISK), available = 0;
     CLEANUP(free_charp) char *text = NULL;
     size_t length;
     const char *line;

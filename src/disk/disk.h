@@ -46,6 +46,9 @@ struct disk_pool {
     size_t free_count;
 };
 
+/* How many slots a disk gets while @disks_at_once are copied: for reads in flight and the writes behind
+ * them.  One or two get what suits the storage below, many what keeps all of them small together. */
+size_t disk_pool_share(size_t disks_at_once);
 /* @slot_count slots, all faulted in.  E_MEMORY. */
 struct disk_pool *disk_pool_new(size_t slot_count, struct err **err);
 void disk_pool_free(struct disk_pool *pool);

@@ -44,6 +44,16 @@ map_memory(struct disk_pool *pool, size_t length, struct err **err)
     return populate(base, length, err);
 }
 
+#define MOST_SLOTS   48U
+#define LEAST_SLOTS  24U
+#define SHARED_SLOTS 96U
+
+size_t
+disk_pool_share(size_t disks_at_once)
+{
+    return MIN(MAX(SHARED_SLOTS / MAX(disks_at_once, 1U), LEAST_SLOTS), MOST_SLOTS);
+}
+
 struct disk_pool *
 disk_pool_new(size_t slot_count, struct err **err)
 {

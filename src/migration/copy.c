@@ -14,11 +14,6 @@
 #include "transfer/transfer.h"
 
 #define MAX_ATTEMPTS 6
-/* Of 1 MiB, for reads in flight and the writes behind them: writes that wait for a slot stall reads.
- * One or two disks get what suits the disk below, many what keeps the whole engine small. */
-#define MOST_SLOTS   48
-#define LEAST_SLOTS  24
-#define SHARED_SLOTS 96
 #define QUEUE_DEPTH  16
 #define TICK_MS      250
 
@@ -276,9 +271,8 @@ copy_disk(struct copy_task *task, struct err **err)
 {
     size_t at_once =
         MIN(task->run->m->disks.count, (size_t)MAX(task->run->m->spec->parallel_disks, 1));
-    size_t share = SHARED_SLOTS / MAX(at_once, 1);
 
-    task->pool = disk_pool_new(MIN(MAX(share, LEAST_SLOTS), MOST_SLOTS), err);
+    task->pool = disk_pool_new(disk_pool_share(at_once), err);
     if (!task->pool ||
         store_open(task->run->m->config->migration.control_dir, true, &task->store, err) < 0)
         return -1;

@@ -80,6 +80,17 @@ a_pool_of_no_slots_is_refused(void **state)
     assert_int_equal(err_code(err), E_BUG);
 }
 
+static void
+many_disks_share_what_few_have_alone(void **state)
+{
+    assert_int_equal(disk_pool_share(1), 48);
+    assert_int_equal(disk_pool_share(2), 48);
+    assert_int_equal(disk_pool_share(3), 32);
+    assert_int_equal(disk_pool_share(4), 24);
+    assert_int_equal(disk_pool_share(100), 24);
+    assert_int_equal(disk_pool_share(0), 48);
+}
+
 int
 main(void)
 {
@@ -89,6 +100,7 @@ main(void)
         cmocka_unit_test(another_mapping_of_the_memfd_sees_the_same_bytes),
         cmocka_unit_test(a_process_that_maps_it_cannot_change_its_size),
         cmocka_unit_test(a_pool_of_no_slots_is_refused),
+        cmocka_unit_test(many_disks_share_what_few_have_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
