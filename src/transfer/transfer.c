@@ -480,8 +480,8 @@ wait_for_parties(struct transfer *t)
     int64_t tick = t->reported_ms + TICK_MS - t->now_ms;
 
     if (t->pace_ms)
-        tick = MIN(tick, take(t->pace_ms));
-
+        tick = MIN(tick, t->pace_ms);
+    t->pace_ms = 0;
     if (t->reads_in_flight && !t->is_source_lost)
         fds[count++] = (struct pollfd){.fd = t->source->poll_fd, .events = POLLIN};
     if ((t->writes_in_flight || t->is_checkpointing) && !t->is_target_lost)

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -489,23 +490,27 @@ a_paced_transfer_moves_everything(void **state)
 }
 
 static void
-cancel_now(void *opaque, const struct transfer_progress *progress)
+cancel_at_the_fourth_report(void *opaque, const struct transfer_progress *progress)
 {
     struct fixture *f = opaque;
 
-    f->cancel = 1;
+    f->cancel = ++f->reports == 4;
 }
 
 static void
-a_slow_pace_holds_reads_back_and_can_be_cancelled(void **state)
+a_slow_pace_holds_reads_back_sleeping_and_can_be_cancelled(void **state)
 {
     struct fixture *f = *state;
+    clock_t used;
     CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
 
     transfer_pace_set(pace, 1, clock_monotonic_ms());
     f->job.pace = pace;
-    f->job.on_progress = cancel_now;
+    f->job.on_progress = cancel_at_the_fourth_report;
+    used = clock();
     assert_int_equal(run(f), -1);
+    /* CPU time, of the second that this takes: it slept. */
+    assert_true(clock() - used < CLOCKS_PER_SEC / 4);
     assert_int_equal(f->source.reads, 1); /* its debt is not paid for days */
 }
 
@@ -538,7 +543,7 @@ main(void)
         T(a_pace_lets_through_its_rate_and_no_more),
         T(a_pace_makes_up_for_little_of_a_pause_and_changes_at_once),
         T(a_paced_transfer_moves_everything),
-        T(a_slow_pace_holds_reads_back_and_can_be_cancelled),
+        T(a_slow_pace_holds_reads_back_sleeping_and_can_be_cancelled),
 #undef T
     };
 
