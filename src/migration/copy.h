@@ -1,0 +1,47 @@
+/* Inside migration: what copies several disks at once (copy.c) and one of them (copy_disk.c) share. */
+#ifndef V2C_MIGRATION_COPY_H
+#define V2C_MIGRATION_COPY_H
+
+#include "migration/internal.h"
+#include "transfer/transfer.h"
+
+enum task_state {
+    TASK_WAITING,
+    TASK_RUNNING,
+    TASK_ENDED,   /* the thread has said so */
+    TASK_SETTLED, /* and the migration has taken note */
+};
+
+struct copy_run;
+struct copy_task {
+    struct copy_run *run;
+    size_t index;
+    const struct store_disk *disk; /* only read while the task runs */
+    pthread_t thread;
+    struct extents plan; /* of this attempt */
+    struct store *store; /* the thread's own */
+    struct disk_pool *pool;
+    size_t recorded_blocks; /* of the base copy, at its best */
+    bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
+    enum task_state state;  /* run->mutex */
+    struct transfer_progress progress; /* run->mutex */
+    struct err *error;                 /* run->mutex */
+};
+
+struct copy_run {
+    struct migration *m;
+    const struct migration_copy *copy;
+    struct copy_task *tasks;
+    size_t task_count;
+    struct transfer_pace *pace; /* of all disks together; NULL: none */
+    uint64_t pace_bytes_per_s;  /* as set last */
+    volatile int cancel;        /* a sibling failed, or the migration is to stop */
+    pthread_mutex_t mutex;
+    pthread_cond_t ended;
+};
+
+/* Copies the disk of @task to its end, on the task's own thread: opens source and target, moves the
+ * extents, and tries again from the last checkpoint when a passing fault ends an attempt. */
+int copy_disk(struct copy_task *task, struct err **err);
+
+#endif
