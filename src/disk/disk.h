@@ -67,7 +67,7 @@ struct disk_request {
     uint64_t offset;
     uint32_t length; /* 1 sector to DISK_MAX_REQUEST bytes */
     struct disk_slot *slot;
-    uint32_t slot_offset; /* bytes start at slot->data + slot_offset; always 0 for a read */
+    uint32_t slot_offset; /* bytes start at slot->data + slot_offset; always 0 for a source */
     disk_done_fn done;
     void *opaque;              /* the submitter's */
     void *impl;                /* the implementation's, between submission and completion */
@@ -109,6 +109,11 @@ struct disk_target_ops {
     /* Queues a write.  The slot belongs to the target until done.  Overlapping requests must not be
      * in flight together. */
     int (*write)(struct disk_target *target, struct disk_request *request, struct err **err);
+    /* Queues a read of what the guest would see: zeroes where nothing is mapped or a zero cluster
+     * stands.  From the storage itself where direct I/O allows, not from memory.  The range must have
+     * no write or zero in flight; slot_offset is honoured as for write.  A read that fails changes
+     * nothing: it may be tried again. */
+    int (*read)(struct disk_target *target, struct disk_request *request, struct err **err);
     /* Makes [offset, offset+length) read as zeroes; any length; no slot.  Overlap as for write. */
     int (*zero)(struct disk_target *target, uint64_t offset, uint64_t length, struct err **err);
     int (*submit)(struct disk_target *target, struct err **err);

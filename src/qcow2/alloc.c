@@ -45,9 +45,9 @@ queue_span_step(struct qcow2_image *image)
     if (op->kind == IO_WRITE)
         op->fd = io_file_choose(&image->file, op->data, op->length, op->offset);
     if (io_queue(image->meta, op, &error) < 0)
-        qcow2_fail(image, qcow2_describe(image, error));
+        qcow2_fail(image, qcow2_describe(image, IO_WRITE, error));
     else if (io_submit(image->meta, &error) < 0)
-        qcow2_fail(image, qcow2_describe(image, error));
+        qcow2_fail(image, qcow2_describe(image, IO_WRITE, error));
 }
 
 static void
@@ -56,7 +56,7 @@ span_step_done(struct io_op *op, struct err *error)
     struct qcow2_image *image = op->opaque;
 
     if (error) {
-        qcow2_fail(image, qcow2_describe(image, error));
+        qcow2_fail(image, qcow2_describe(image, IO_WRITE, error));
         return;
     }
     if (++image->span_step != SPAN_READY)
@@ -89,7 +89,7 @@ enter_next_span(struct qcow2_image *image, struct err **err)
         if (io_in_flight(image->meta) == 0)
             return err_set(err, E_BUG, "%s: nobody prepares the next span", image->path);
         if (io_drain(image->meta, io_in_flight(image->meta) - 1, &error) < 0) {
-            error = qcow2_describe(image, error);
+            error = qcow2_describe(image, IO_WRITE, error);
             return err_move(err, &error);
         }
     }

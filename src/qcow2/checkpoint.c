@@ -29,7 +29,7 @@ note_error(struct qcow2_image *image, struct err *error)
 
     if (!error)
         return;
-    error = qcow2_describe(image, error);
+    error = qcow2_describe(image, IO_WRITE, error);
     if (checkpoint->error) {
         err_free(error);
         return;

@@ -64,7 +64,6 @@ qcow2_image_new(const char *path, const struct qcow2_geometry *geometry, struct 
     for (uint64_t i = 0; i < geometry->span_clusters; i++)
         ((uint8_t *)image->ones)[2 * i + 1] = 1;
     image->zeroes = qcow2_memory(ZERO_BYTES);
-    image->backlog_end = &image->backlog;
     checkpoint->memory = qcow2_memory((size_t)CHECKPOINT_DEPTH * STAGE_BYTES);
     for (unsigned i = 0; i < CHECKPOINT_DEPTH; i++) {
         checkpoint->stages[i].image = image;
@@ -82,9 +81,9 @@ qcow2_image_start(struct qcow2_image *image, const struct qcow2_options *options
     unsigned depth = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
     const struct disk_pool *pool = options->pool;
 
-    /* A request may fall into several writes: room for some of them at once. */
-    image->max_writes = depth * 2;
-    if (io_new(options->backend, image->max_writes + CHECKPOINT_DEPTH + 1, pool ? pool->base : NULL,
+    /* A request may fall into several parts: room for some of them at once. */
+    image->max_parts = depth * 2;
+    if (io_new(options->backend, image->max_parts + CHECKPOINT_DEPTH + 1, pool ? pool->base : NULL,
                pool ? pool->slot_count * DISK_MAX_REQUEST : 0, &image->io, err) < 0 ||
         io_new(options->backend, META_DEPTH, NULL, 0, &image->meta, err) < 0)
         return -1;
@@ -117,18 +116,7 @@ qcow2_image_freep(struct qcow2_image **image_p)
     qcow2_map_done(image);
     array_done(&image->l1);
     array_done(&image->table);
-    while (image->free_writes) {
-        struct qcow2_write *write = image->free_writes;
-
-        image->free_writes = write->next;
-        free(write);
-    }
-    while (image->free_pendings) {
-        struct qcow2_pending *pending = image->free_pendings;
-
-        image->free_pendings = pending->next;
-        free(pending);
-    }
+    qcow2_parts_done(image);
     vec_done(&image->checkpoint.tables);
     free(image->checkpoint.memory);
     free(image->ones);
@@ -149,13 +137,13 @@ qcow2_closep(struct qcow2_image **image)
 }
 
 struct err *
-qcow2_describe(const struct qcow2_image *image, struct err *error)
+qcow2_describe(const struct qcow2_image *image, enum io_kind kind, struct err *error)
 {
     enum err_code code = err_code(error);
     struct err *mine = NULL;
 
     if (code == E_IO)
-        code = E_TARGET_WRITE;
+        code = kind == IO_READ ? E_TARGET_READ : E_TARGET_WRITE;
     err_set(&mine, code, "%s: %s", image->path, err_message(error));
     if (err_hint_text(error))
         err_hint(&mine, "%s", err_hint_text(error));
@@ -199,7 +187,7 @@ sync_io_piece(struct qcow2_image *image, enum io_kind kind, void *data, uint32_t
         op.fd = image->file.fd;
     if (io_wait(image->meta, &op, &error) == 0)
         return 0;
-    error = qcow2_describe(image, error);
+    error = qcow2_describe(image, kind, error);
     return err_move(err, &error);
 }
 
@@ -230,7 +218,7 @@ qcow2_drain(struct qcow2_image *image)
         if (image->target.ops->reap(&image->target, &count, NULL) < 0 ||
             io_drain(image->io, 0, NULL) < 0 || io_drain(image->meta, 0, NULL) < 0)
             return;
-    } while (image->backlog || io_in_flight(image->io) || io_in_flight(image->meta));
+    } while (image->backlog.first || io_in_flight(image->io) || io_in_flight(image->meta));
 }
 
 struct waited {

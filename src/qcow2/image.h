@@ -4,6 +4,8 @@
  *   map.c                L1, and a bounded cache of L2 tables
  *   alloc.c              clusters, and the preparation of spans
  *   target.c             disk_target: writes, zeroes, completions
+ *   read.c               what the guest would see
+ *   parts.c              requests in parts that are contiguous in the file
  *   checkpoint.c         dirty pages to disk while writes go on
  *   finish.c             exact refcounts at the end
  *   scan.c               reads and validates any file
@@ -46,16 +48,21 @@ struct qcow2_array {
 struct qcow2_pending {
     struct disk_request *request;
     unsigned left;
-    struct err *error; /* the first of its writes */
+    struct err *error; /* the first of its parts */
     struct qcow2_pending *next;
 };
 
-/* One write of data; a request needs several where its clusters do not lie together. */
-struct qcow2_write {
+/* One read or write of data; a request needs several where its clusters do not lie together. */
+struct qcow2_part {
     struct io_op op;
     struct qcow2_image *image;
     struct qcow2_pending *pending;
-    struct qcow2_write *next;
+    struct qcow2_part *next;
+};
+
+/* The parts of one request, in order; all zero is an empty list. */
+struct qcow2_parts {
+    struct qcow2_part *first, *last;
 };
 
 /* Zeroes being written over a part of a cluster. */
@@ -123,11 +130,14 @@ struct qcow2_image {
     struct io_op span_op;
     uint16_t *ones; /* a refcount block of ones */
 
-    /* target.c */
-    unsigned max_writes, writes_in_flight;
-    struct qcow2_write *free_writes, *backlog, **backlog_end;
+    /* parts.c */
+    unsigned max_parts, parts_in_flight;
+    struct qcow2_part *free_parts;
+    struct qcow2_parts backlog;
     struct qcow2_pending *free_pendings;
-    unsigned requests_in_flight, delivered;
+    unsigned delivered; /* since the last reap began */
+
+    /* target.c */
     struct qcow2_zero_write zero_writes[MAX_ZERO_WRITES];
     unsigned zero_writes_in_flight;
     uint8_t *zeroes; /* ZERO_BYTES */
@@ -152,7 +162,7 @@ void *qcow2_memory(size_t bytes);
 int qcow2_sync_io(struct qcow2_image *image, enum io_kind kind, void *data, uint64_t length,
                   uint64_t offset, struct err **err);
 /* Turns an error of io into one of the target, with the path; owns @error. */
-struct err *qcow2_describe(const struct qcow2_image *image, struct err *error);
+struct err *qcow2_describe(const struct qcow2_image *image, enum io_kind kind, struct err *error);
 /* Remembers the first failure; owns @error. */
 void qcow2_fail(struct qcow2_image *image, struct err *error);
 int qcow2_check_failure(const struct qcow2_image *image, struct err **err);
@@ -188,8 +198,33 @@ int qcow2_checkpoint_start(struct disk_target *target, struct disk_request *requ
 /* ---- target.c --------------------------------------------------------------------------------- */
 
 extern const struct disk_target_ops qcow2_target_ops;
+/* E_BUG for what is not sectors of the disk. */
+int qcow2_check_range(const struct qcow2_image *image, uint64_t offset, uint64_t length,
+                      struct err **err);
+/* The same for a read or write with its slot; waits for zeroes in flight where it lies.  Fails too
+ * when the image has. */
+int qcow2_check_request(struct qcow2_image *image, const struct disk_request *request,
+                        struct err **err);
 /* Waits for zeroes in flight on @guest_cluster, or all of them when it is UINT64_MAX. */
 int qcow2_wait_zeroes(struct qcow2_image *image, uint64_t guest_cluster, struct err **err);
+
+/* ---- read.c ----------------------------------------------------------------------------------- */
+
+int qcow2_read(struct disk_target *target, struct disk_request *request, struct err **err);
+
+/* ---- parts.c ---------------------------------------------------------------------------------- */
+
+/* Appends a transfer of [data, data+length) at @host; a tail that is not aligned goes on its own.
+ * @length may be 0. */
+void qcow2_parts_append(struct qcow2_image *image, struct qcow2_parts *parts, enum io_kind kind,
+                        uint8_t *data, uint32_t length, uint64_t host);
+void qcow2_parts_drop(struct qcow2_image *image, struct qcow2_parts *parts); /* not started */
+/* Queues @parts, which are not empty, as @request: done is called after the last of them. */
+void qcow2_parts_start(struct qcow2_image *image, struct disk_request *request,
+                       struct qcow2_parts *parts);
+/* Hands as much of the backlog to the queue as it takes. */
+void qcow2_parts_pump(struct qcow2_image *image);
+void qcow2_parts_done(struct qcow2_image *image);
 
 /* ---- lock.c ----------------------------------------------------------------------------------- */
 

@@ -5,92 +5,6 @@
 #include "base/util.h"
 #include "qcow2/image.h"
 
-/* ---- writes of data --------------------------------------------------------------------------- */
-
-static struct qcow2_write *
-new_write(struct qcow2_image *image)
-{
-    struct qcow2_write *write = image->free_writes;
-
-    if (write)
-        image->free_writes = write->next;
-    else
-        write = xcalloc(1, sizeof(*write));
-    write->image = image;
-    write->next = NULL;
-    return write;
-}
-
-static void
-put_write(struct qcow2_image *image, struct qcow2_write *write)
-{
-    write->next = image->free_writes;
-    image->free_writes = write;
-}
-
-static void
-put_writes(struct qcow2_image *image, struct qcow2_write *list)
-{
-    while (list) {
-        struct qcow2_write *next = list->next;
-
-        put_write(image, list);
-        list = next;
-    }
-}
-
-/* One write less to wait for; the last one finishes the request. */
-static void
-finish_part(struct qcow2_image *image, struct qcow2_pending *pending, struct err *error)
-{
-    struct disk_request *request = pending->request;
-
-    if (error && !pending->error) {
-        pending->error = qcow2_describe(image, error);
-        qcow2_fail(image, err_copy(pending->error));
-    } else {
-        err_free(error);
-    }
-    if (--pending->left)
-        return;
-    error = take(pending->error);
-    pending->next = image->free_pendings;
-    image->free_pendings = pending;
-    image->requests_in_flight--;
-    image->delivered++;
-    request->impl = NULL;
-    request->done(request, error);
-}
-
-static void
-write_done(struct io_op *op, struct err *error)
-{
-    struct qcow2_write *write = op->opaque;
-    struct qcow2_image *image = write->image;
-    struct qcow2_pending *pending = write->pending;
-
-    image->writes_in_flight--;
-    put_write(image, write);
-    finish_part(image, pending, error);
-}
-
-/* Hands as much of the backlog to the queue as it takes. */
-static void
-queue_backlog(struct qcow2_image *image)
-{
-    while (image->backlog && image->writes_in_flight < image->max_writes) {
-        struct qcow2_write *write = image->backlog;
-        struct err *error = NULL;
-
-        image->backlog = write->next;
-        if (!image->backlog)
-            image->backlog_end = &image->backlog;
-        image->writes_in_flight++;
-        if (io_queue(image->io, &write->op, &error) < 0)
-            write_done(&write->op, error);
-    }
-}
-
 /* ---- from guest to host ----------------------------------------------------------------------- */
 
 /* The host cluster a write goes to, allocated where needed.  @is_whole: all of the cluster that the
@@ -118,58 +32,27 @@ place_cluster(struct qcow2_image *image, uint64_t guest_cluster, bool is_whole, 
     return 0;
 }
 
-/* Appends a write of [data, data+length) at @host; a tail that is not aligned goes on its own. */
-static void
-append_piece(struct qcow2_image *image, struct qcow2_write ***end, uint8_t *data, uint32_t length,
-             uint64_t host)
-{
-    uint32_t direct = io_file_direct_length(&image->file, data, length, host);
-
-    while (length) {
-        uint32_t piece = direct ? direct : length;
-        struct qcow2_write *write = new_write(image);
-
-        write->op = (struct io_op){.kind = IO_WRITE,
-                                   .fd = direct ? image->file.direct_fd : image->file.fd,
-                                   .data = data,
-                                   .length = piece,
-                                   .offset = host,
-                                   .done = write_done,
-                                   .opaque = write};
-        **end = write;
-        *end = &write->next;
-        data += piece;
-        host += piece;
-        length -= piece;
-        direct = 0;
-    }
-}
-
 /* Cuts a request into writes that are contiguous in the file. */
 static int
 place_request(struct qcow2_image *image, const struct disk_request *request,
-              struct qcow2_write **ret_list, struct err **err)
+              struct qcow2_parts *parts, struct err **err)
 {
     const struct qcow2_geometry *g = &image->g;
     uint8_t *data = request->slot->data + request->slot_offset;
     uint64_t at = request->offset, end = at + request->length;
     uint64_t run_host = 0, run_length = 0;
-    struct qcow2_write **list_end = ret_list;
 
-    *ret_list = NULL;
     while (at < end) {
         uint64_t cluster = at >> g->cluster_bits, in_cluster = at & (g->cluster_size - 1);
         uint64_t cluster_end = MIN((cluster + 1) << g->cluster_bits, g->size);
         uint64_t length = MIN(cluster_end, end) - at, host;
         bool is_whole = in_cluster == 0 && at + length == cluster_end;
 
-        if (place_cluster(image, cluster, is_whole, &host, err) < 0) {
-            put_writes(image, *ret_list);
+        if (place_cluster(image, cluster, is_whole, &host, err) < 0)
             return -1;
-        }
         host += in_cluster;
         if (run_length && run_host + run_length != host) {
-            append_piece(image, &list_end, data, (uint32_t)run_length, run_host);
+            qcow2_parts_append(image, parts, IO_WRITE, data, (uint32_t)run_length, run_host);
             data += run_length;
             run_length = 0;
         }
@@ -178,12 +61,13 @@ place_request(struct qcow2_image *image, const struct disk_request *request,
         run_length += length;
         at += length;
     }
-    append_piece(image, &list_end, data, (uint32_t)run_length, run_host);
+    qcow2_parts_append(image, parts, IO_WRITE, data, (uint32_t)run_length, run_host);
     return 0;
 }
 
-static int
-check_range(const struct qcow2_image *image, uint64_t offset, uint64_t length, struct err **err)
+int
+qcow2_check_range(const struct qcow2_image *image, uint64_t offset, uint64_t length,
+                  struct err **err)
 {
     if (length == 0 || offset % DISK_SECTOR || length % DISK_SECTOR || offset > image->g.size ||
         length > image->g.size - offset)
@@ -192,43 +76,37 @@ check_range(const struct qcow2_image *image, uint64_t offset, uint64_t length, s
     return 0;
 }
 
-static int
-qcow2_write(struct disk_target *target, struct disk_request *request, struct err **err)
+int
+qcow2_check_request(struct qcow2_image *image, const struct disk_request *request, struct err **err)
 {
-    struct qcow2_image *image = (struct qcow2_image *)target;
-    struct qcow2_pending *pending;
-    struct qcow2_write *list;
+    uint64_t last = (request->offset + request->length - 1) >> image->g.cluster_bits;
 
     if (qcow2_check_failure(image, err) < 0 ||
-        check_range(image, request->offset, request->length, err) < 0)
+        qcow2_check_range(image, request->offset, request->length, err) < 0)
         return -1;
     if (request->slot_offset > DISK_MAX_REQUEST ||
         request->length > DISK_MAX_REQUEST - request->slot_offset)
         return err_set(err, E_BUG, "%s: a request larger than its slot", image->path);
     for (uint64_t c = request->offset >> image->g.cluster_bits;
-         image->zero_writes_in_flight &&
-         c <= (request->offset + request->length - 1) >> image->g.cluster_bits;
-         c++)
+         image->zero_writes_in_flight && c <= last; c++)
         if (qcow2_wait_zeroes(image, c, err) < 0)
             return -1;
-    if (place_request(image, request, &list, err) < 0)
+    return 0;
+}
+
+static int
+qcow2_write(struct disk_target *target, struct disk_request *request, struct err **err)
+{
+    struct qcow2_image *image = (struct qcow2_image *)target;
+    struct qcow2_parts parts = {0};
+
+    if (qcow2_check_request(image, request, err) < 0)
         return -1;
-    pending = image->free_pendings;
-    if (pending)
-        image->free_pendings = pending->next;
-    else
-        pending = xcalloc(1, sizeof(*pending));
-    *pending = (struct qcow2_pending){.request = request};
-    request->impl = pending;
-    image->requests_in_flight++;
-    for (struct qcow2_write *write = list; write; write = write->next) {
-        write->pending = pending;
-        pending->left++;
+    if (place_request(image, request, &parts, err) < 0) {
+        qcow2_parts_drop(image, &parts);
+        return -1;
     }
-    *image->backlog_end = list;
-    while (*image->backlog_end)
-        image->backlog_end = &(*image->backlog_end)->next;
-    queue_backlog(image);
+    qcow2_parts_start(image, request, &parts);
     return 0;
 }
 
@@ -242,7 +120,7 @@ zero_write_done(struct io_op *op, struct err *error)
     zero->is_busy = false;
     zero->image->zero_writes_in_flight--;
     if (error)
-        qcow2_fail(zero->image, qcow2_describe(zero->image, error));
+        qcow2_fail(zero->image, qcow2_describe(zero->image, IO_WRITE, error));
 }
 
 int
@@ -256,7 +134,7 @@ qcow2_wait_zeroes(struct qcow2_image *image, uint64_t guest_cluster, struct err 
         while (zero->is_busy &&
                (guest_cluster == UINT64_MAX || zero->guest_cluster == guest_cluster))
             if (io_drain(image->meta, io_in_flight(image->meta) - 1, &error) < 0) {
-                error = qcow2_describe(image, error);
+                error = qcow2_describe(image, IO_WRITE, error);
                 return err_move(err, &error);
             }
     }
@@ -284,7 +162,7 @@ queue_zeroes(struct qcow2_image *image, uint64_t guest_cluster, uint64_t host, u
                               .done = zero_write_done,
                               .opaque = zero};
     if (io_queue(image->meta, &zero->op, &error) < 0) {
-        error = qcow2_describe(image, error);
+        error = qcow2_describe(image, IO_WRITE, error);
         return err_move(err, &error);
     }
     zero->is_busy = true;
@@ -345,7 +223,7 @@ qcow2_zero(struct disk_target *target, uint64_t offset, uint64_t length, struct 
     const struct qcow2_geometry *g = &image->g;
     uint64_t end = offset + length;
 
-    if (qcow2_check_failure(image, err) < 0 || check_range(image, offset, length, err) < 0)
+    if (qcow2_check_failure(image, err) < 0 || qcow2_check_range(image, offset, length, err) < 0)
         return -1;
     while (offset < end) {
         uint64_t cluster = offset >> g->cluster_bits;
@@ -378,7 +256,7 @@ qcow2_submit(struct disk_target *target, struct err **err)
     struct err *error = NULL;
 
     if (io_submit(image->io, &error) < 0 || io_submit(image->meta, &error) < 0) {
-        error = qcow2_describe(image, error);
+        error = qcow2_describe(image, IO_WRITE, error);
         return err_move(err, &error);
     }
     return 0;
@@ -393,10 +271,10 @@ qcow2_reap(struct disk_target *target, unsigned *ret_count, struct err **err)
 
     image->delivered = 0;
     if (io_reap(image->io, &count, &error) < 0 || io_reap(image->meta, &meta_count, &error) < 0) {
-        error = qcow2_describe(image, error);
+        error = qcow2_describe(image, IO_WRITE, error);
         return err_move(err, &error);
     }
-    queue_backlog(image);
+    qcow2_parts_pump(image);
     if (count || image->delivered)
         if (qcow2_submit(target, err) < 0)
             return -1;
@@ -415,6 +293,7 @@ qcow2_close(struct disk_target *target)
 const struct disk_target_ops qcow2_target_ops = {
     .name = "qcow2",
     .write = qcow2_write,
+    .read = qcow2_read,
     .zero = qcow2_zero,
     .submit = qcow2_submit,
     .reap = qcow2_reap,

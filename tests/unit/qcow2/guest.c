@@ -10,6 +10,7 @@ void
 guest_init(struct guest *guest, uint64_t size, unsigned cluster_bits, uint64_t seed)
 {
     *guest = (struct guest){.path = support_path("guest.qcow2"), .size = size, .random = seed};
+    guest->now = xcalloc(1, size);
     guest->pool = disk_pool_new(BATCH + 1, NULL);
     guest->options = (struct qcow2_options){
         .owner_id = TEST_OWNER, .pool = guest->pool, .cluster_bits = cluster_bits};
@@ -21,6 +22,7 @@ guest_done(struct guest *guest)
     qcow2_closep(&guest->image);
     unlink(guest->path);
     free(guest->path);
+    free(guest->now);
     disk_pool_free(guest->pool);
     vec_done(&guest->ops);
     vec_done(&guest->checkpoints);
@@ -146,6 +148,7 @@ guest_batch(struct guest *guest, uint64_t max_length, struct err **err)
             continue;
         op.record = record_count(guest);
         vec_push(&guest->ops, op);
+        apply(guest->now, &op);
         requests[i].slot = &guest->pool->slots[i];
         result = issue(guest, &op, &requests[i], &batch, err);
     }
@@ -186,6 +189,66 @@ guest_replay(struct guest *guest, size_t first, struct err **err)
         if (batch.error)
             return err_move(err, &batch.error);
     }
+    return 0;
+}
+
+static void
+aim_read(struct guest *guest, struct disk_request *request, struct batch *batch)
+{
+    uint64_t sectors = guest->size / 512, most = DISK_MAX_REQUEST / 512;
+
+    request->offset = support_random(&guest->random) % sectors * 512;
+    if (support_random(&guest->random) % 4 == 0) /* to the end of the disk */
+        request->offset = guest->size - MIN(guest->size, DISK_MAX_REQUEST - 512);
+    most = MIN(most, (guest->size - request->offset) / 512);
+    request->length = (uint32_t)(1 + support_random(&guest->random) % most) * 512;
+    request->slot_offset = (uint32_t)(support_random(&guest->random) %
+                                      ((DISK_MAX_REQUEST - request->length) / 512 + 1) * 512);
+    request->done = batch_done;
+    request->opaque = batch;
+    memset(request->slot->data, 0xa5, DISK_MAX_REQUEST);
+}
+
+/* Whether the slot holds what it must, and nothing beside it was touched. */
+static bool
+is_as_expected(const struct guest *guest, const struct disk_request *request)
+{
+    const uint8_t *slot = request->slot->data, *data = slot + request->slot_offset;
+
+    for (uint32_t i = 0; i < DISK_MAX_REQUEST; i++)
+        if ((i < request->slot_offset || i >= request->slot_offset + request->length) &&
+            slot[i] != 0xa5)
+            return false;
+    return memcmp(data, guest->now + request->offset, request->length) == 0;
+}
+
+int
+guest_read(struct guest *guest, bool *ret_is_equal, struct err **err)
+{
+    struct disk_target *target = qcow2_target(guest->image);
+    struct disk_request requests[BATCH] = {0};
+    struct batch batch = {0};
+    unsigned count = 0;
+    int result = 0;
+
+    for (; count < BATCH && result == 0; count++) {
+        requests[count].slot = &guest->pool->slots[count];
+        aim_read(guest, &requests[count], &batch);
+        result = target->ops->read(target, &requests[count], err);
+        batch.left += result == 0;
+    }
+    if (target->ops->submit(target, NULL) < 0)
+        abort();
+    support_wait(target, &batch.left);
+    if (result < 0) {
+        err_free(batch.error);
+        return -1;
+    }
+    if (batch.error)
+        return err_move(err, &batch.error);
+    *ret_is_equal = true;
+    for (unsigned i = 0; i < count; i++)
+        *ret_is_equal = *ret_is_equal && is_as_expected(guest, &requests[i]);
     return 0;
 }
 

@@ -27,6 +27,7 @@ struct guest {
     struct qcow2_image *image;
     struct io_fault *fault; /* whose records are counted; may be NULL */
     uint64_t random;
+    uint8_t *now; /* what the disk holds after all operations */
     struct guest_ops ops;
     struct guest_checkpoints checkpoints;
 };
@@ -41,6 +42,9 @@ int guest_resume(struct guest *guest, struct err **err);
 int guest_batch(struct guest *guest, uint64_t max_length, struct err **err);
 /* The same operations [first, ops.count) again, one by one: what a migration does after a crash. */
 int guest_replay(struct guest *guest, size_t first, struct err **err);
+/* Reads a few random ranges through the target, together, and compares them with what they must be.
+ * Every operation must have completed. */
+int guest_read(struct guest *guest, bool *ret_is_equal, struct err **err);
 int guest_checkpoint(struct guest *guest, struct err **err);
 /* Operations that the last finished checkpoint covers. */
 size_t guest_covered(const struct guest *guest);

@@ -25,6 +25,8 @@ bool support_same(const char *raw, const char *qcow2); /* qemu-img compare */
 /* One request at a time; the error is the caller's. */
 int support_write(struct disk_target *target, struct disk_pool *pool, const uint8_t *bytes,
                   uint64_t offset, uint32_t length, struct err **err);
+int support_read(struct disk_target *target, struct disk_pool *pool, uint8_t *bytes,
+                 uint64_t offset, uint32_t length, struct err **err);
 int support_zero(struct disk_target *target, uint64_t offset, uint64_t length, struct err **err);
 int support_checkpoint(struct disk_target *target, struct err **err);
 /* Waits until @counter, changed by completions, is 0. */

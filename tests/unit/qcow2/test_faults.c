@@ -168,6 +168,92 @@ after_an_error_nothing_goes_on(void **state)
     guest_done(&guest);
 }
 
+/* ---- reads ------------------------------------------------------------------------------------ */
+
+/* A disk with holes, zero clusters and data. */
+static void
+make_disk(struct guest *guest, struct io_fault *fault)
+{
+    guest_init(guest, SIZE, 12, 11);
+    guest->fault = fault;
+    MUST(0, guest_create(guest, err));
+    for (unsigned i = 0; i < 12; i++)
+        MUST(0, guest_batch(guest, 700 * KIB, err));
+}
+
+static void
+a_read_that_fails_is_told_and_harms_nothing(void **state)
+{
+    struct io_fault fault = {
+        .kind = IO_FAULT_ERROR, .errnum = EIO, .only_kinds = 1U << IO_READ, .at = 2};
+    struct err *error = NULL;
+    struct guest guest;
+    bool is_equal = false;
+
+    make_disk(&guest, &fault);
+    while (guest_read(&guest, &is_equal, &error) == 0)
+        assert_true(is_equal);
+    assert_true(fault.has_fired);
+    assert_int_equal(err_code(error), E_TARGET_READ);
+    assert_non_null(strstr(err_message(error), "guest.qcow2: read of "));
+    err_freep(&error);
+    for (unsigned i = 0; i < 20; i++) {
+        is_equal = false;
+        MUST(i, guest_read(&guest, &is_equal, err));
+        assert_true(is_equal);
+        MUST(i, guest_batch(&guest, 64 * KIB, err));
+    }
+    MUST(0, qcow2_finish(&guest.image, err));
+    assert_int_equal(support_qemu_check(guest.path), 0);
+    assert_true(guest_holds(&guest, guest.path, guest.ops.count, SIZE_MAX));
+    guest_done(&guest);
+}
+
+/* Of a table that has to be read first: refused at once, by the same name. */
+static void
+a_table_that_cannot_be_read_is_told(void **state)
+{
+    struct io_fault fault = {
+        .kind = IO_FAULT_ERROR, .errnum = EIO, .only_kinds = 1U << IO_READ, .at = 0};
+    struct err *error = NULL;
+    struct guest guest;
+    bool is_equal = false;
+
+    make_disk(&guest, NULL);
+    MUST(0, guest_checkpoint(&guest, err));
+    qcow2_closep(&guest.image);
+    guest.fault = &fault;
+    MUST(0, guest_resume(&guest, err));
+    assert_int_equal(guest_read(&guest, &is_equal, &error), -1);
+    assert_int_equal(err_code(error), E_TARGET_READ);
+    err_freep(&error);
+    MUST(0, guest_read(&guest, &is_equal, err));
+    assert_true(is_equal);
+    guest_done(&guest);
+}
+
+static void
+short_reads_are_continued(void **state)
+{
+    struct io_fault fault = {
+        .kind = IO_FAULT_SHORT, .only_kinds = 1U << IO_READ, .is_lasting = true};
+    struct guest guest;
+
+    make_disk(&guest, NULL);
+    MUST(0, guest_checkpoint(&guest, err));
+    qcow2_closep(&guest.image);
+    guest.fault = &fault;
+    MUST(0, guest_resume(&guest, err));
+    for (unsigned i = 0; i < 20; i++) {
+        bool is_equal = false;
+
+        MUST(i, guest_read(&guest, &is_equal, err));
+        assert_true(is_equal);
+    }
+    assert_true(fault.has_fired);
+    guest_done(&guest);
+}
+
 /* ---- hostile files ---------------------------------------------------------------------------- */
 
 static void
@@ -319,6 +405,9 @@ main(int argc, char **argv)
         cmocka_unit_test(a_full_file_system_is_named_and_nothing_is_lost),
         cmocka_unit_test(short_and_interrupted_operations_change_nothing),
         cmocka_unit_test(after_an_error_nothing_goes_on),
+        cmocka_unit_test(a_read_that_fails_is_told_and_harms_nothing),
+        cmocka_unit_test(a_table_that_cannot_be_read_is_told),
+        cmocka_unit_test(short_reads_are_continued),
         cmocka_unit_test(a_damaged_file_is_refused_or_harmless),
         cmocka_unit_test(each_known_lie_is_refused),
     };

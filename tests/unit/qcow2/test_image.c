@@ -355,6 +355,65 @@ a_disk_zeroed_whole_holds_nothing(void **state)
 }
 
 static void
+expect_read(struct fixture *f, struct qcow2_image *image, uint64_t offset, uint32_t length,
+            const uint8_t *expected)
+{
+    CLEANUP(free_charp) char *bytes = xcalloc(1, length);
+    struct err *err = NULL;
+
+    if (support_read(qcow2_target(image), f->pool, (uint8_t *)bytes, offset, length, &err) < 0)
+        fail_msg("%s", err_message(err));
+    assert_memory_equal(bytes, expected, length);
+}
+
+static void
+reads_see_what_the_guest_would_see(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t size = 600 * MIB + 512; /* two L2 tables; the last cluster is of one sector */
+    struct qcow2_image *image = create(f, size);
+    CLEANUP(free_charp) char *expected = xcalloc(1, DISK_MAX_REQUEST);
+    uint8_t *e = (uint8_t *)expected;
+
+    /* Nothing is mapped, and not even a table. */
+    expect_read(f, image, 0, DISK_MAX_REQUEST, e);
+    expect_read(f, image, size - 512, 512, e);
+    /* Clusters 3, then 2, then 5 in part; 4 stays a hole; 6 and 7 with 7 zeroed afterwards. */
+    write_both(f, image, 3 * 65536, 65536);
+    write_both(f, image, 2 * 65536, 65536);
+    write_both(f, image, 5 * 65536 + 512, 1024);
+    write_both(f, image, 6 * 65536, 2 * 65536);
+    assert_int_equal(support_zero(qcow2_target(image), 7 * 65536, 65536, NULL), 0);
+    assert_int_equal(support_zero(qcow2_target(image), 2 * 65536 + 512, 1536, NULL), 0);
+    memcpy(e + 3 * 65536, f->bytes, 65536);
+    memcpy(e + 2 * 65536, f->bytes, 65536);
+    memset(e + 2 * 65536 + 512, 0, 1536);
+    memcpy(e + 5 * 65536 + 512, f->bytes, 1024);
+    memcpy(e + 6 * 65536, f->bytes, 65536);
+    for (unsigned round = 0; round < 3; round++) {
+        expect_read(f, image, 0, DISK_MAX_REQUEST, e);
+        expect_read(f, image, 512, DISK_MAX_REQUEST - 1024, e + 512);
+        expect_read(f, image, 7 * 65536 - 512, 1024, e + 7 * 65536 - 512);
+        expect_read(f, image, 5 * 65536 + 1024, 512, e + 5 * 65536 + 1024);
+        expect_read(f, image, 7 * 65536, 65536, e + 7 * 65536);
+        if (round == 0)
+            assert_int_equal(support_checkpoint(qcow2_target(image), NULL), 0);
+        if (round == 0)
+            qcow2_closep(&image);
+        else if (round == 1)
+            finish(&image);
+        if (!image)
+            image = resume(f, size);
+    }
+    /* Across the two tables, and the end of the disk. */
+    write_both(f, image, 512 * MIB - 4096, 8192);
+    write_both(f, image, size - 512, 512);
+    expect_read(f, image, 512 * MIB - 4096, 8192, f->bytes);
+    expect_read(f, image, size - 512, 512, f->bytes);
+    qcow2_closep(&image);
+}
+
+static void
 what_a_checkpoint_covered_is_there_after_resume(void **state)
 {
     struct fixture *f = *state;
@@ -561,11 +620,13 @@ requests_that_do_not_fit_are_refused(void **state)
         request.offset = cases[i].offset;
         request.length = cases[i].length;
         assert_int_equal(target->ops->write(target, &request, NULL), -1);
+        assert_int_equal(target->ops->read(target, &request, NULL), -1);
         assert_int_equal(target->ops->zero(target, cases[i].offset, cases[i].length, NULL), -1);
     }
     request = (struct disk_request){
         .slot = &f->pool->slots[0], .length = 1024, .slot_offset = DISK_MAX_REQUEST - 512};
     assert_int_equal(target->ops->write(target, &request, NULL), -1);
+    assert_int_equal(target->ops->read(target, &request, NULL), -1);
     qcow2_closep(&image);
 }
 
@@ -626,6 +687,7 @@ main(void)
         T(the_room_of_zeroed_clusters_goes_back_to_the_file_system),
         T(old_bytes_of_a_zeroed_cluster_do_not_come_back),
         T(a_disk_zeroed_whole_holds_nothing),
+        T(reads_see_what_the_guest_would_see),
         T(what_a_checkpoint_covered_is_there_after_resume),
         T(a_finished_image_can_be_gone_on_with),
         T(more_tables_than_the_cache_holds_are_read_again),

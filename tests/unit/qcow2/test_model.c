@@ -64,6 +64,16 @@ finish_and_check(struct guest *guest, uint64_t seed)
 }
 
 static void
+read_and_compare(struct guest *guest, uint64_t seed)
+{
+    bool is_equal;
+
+    CHECKED(guest_read(guest, &is_equal, err));
+    if (!is_equal)
+        fail_msg("seed %" PRIu64 ": wrong bytes read after %zu operations", seed, guest->ops.count);
+}
+
+static void
 run_seed(uint64_t seed)
 {
     static const unsigned bits[] = {12, 12, 16, 18};
@@ -89,6 +99,7 @@ run_seed(uint64_t seed)
             CHECKED(guest_resume(&guest, err));
             CHECKED(guest_replay(&guest, guest_covered(&guest), err));
         }
+        read_and_compare(&guest, seed);
     }
     finish_and_check(&guest, seed);
     guest_done(&guest);

@@ -173,14 +173,31 @@ pretend_source_done(struct pretend_source *source)
 
 /* ---- target ----------------------------------------------------------------------------------- */
 
+/* In request->impl: its number among those of its kind, and which kind that is. */
+static void *
+tag(unsigned number, bool is_read)
+{
+    return (void *)(uintptr_t)(number << 1 | is_read);
+}
+
 static int
 target_write(struct disk_target *target, struct disk_request *request, struct err **err)
 {
     struct pretend_target *pretend = (struct pretend_target *)target;
 
-    request->impl = (void *)(uintptr_t)++pretend->writes;
+    request->impl = tag(++pretend->writes, false);
     queue_add(&pretend->queue, request);
     pretend->most_in_flight = MAX(pretend->most_in_flight, pretend->queue.count);
+    return 0;
+}
+
+static int
+target_read(struct disk_target *target, struct disk_request *request, struct err **err)
+{
+    struct pretend_target *pretend = (struct pretend_target *)target;
+
+    request->impl = tag(++pretend->reads, true);
+    queue_add(&pretend->queue, request);
     return 0;
 }
 
@@ -216,25 +233,36 @@ deliver_checkpoint(struct pretend_target *pretend)
     request->done(request, error);
 }
 
+static void
+deliver_target(struct pretend_target *pretend, struct disk_request *request)
+{
+    uint8_t *bytes = request->slot->data + request->slot_offset;
+    struct err *error = NULL;
+
+    if (request->impl == tag(pretend->fail_at, false)) {
+        err_set(&error, E_NO_SPACE, "disk full");
+    } else if (request->impl == tag(pretend->read_fail_at, true)) {
+        err_set(&error, E_TARGET_READ, "bad sector");
+    } else if ((uintptr_t)request->impl & 1) {
+        memcpy(bytes, pretend->bytes + request->offset, request->length);
+    } else {
+        memcpy(pretend->bytes + request->offset, bytes, request->length);
+        pretend->written_bytes += request->length;
+    }
+    request->done(request, error);
+}
+
 static int
 target_reap(struct disk_target *target, unsigned *ret_count, struct err **err)
 {
     struct pretend_target *pretend = (struct pretend_target *)target;
     struct disk_request *request;
-    struct err *error = NULL;
 
     *ret_count = 0;
     queue_clear_signal(&pretend->queue);
     while (*ret_count < 2 && (request = queue_take(&pretend->queue)) != NULL) {
         ++*ret_count;
-        if ((unsigned)(uintptr_t)request->impl == pretend->fail_at) {
-            err_set(&error, E_NO_SPACE, "disk full");
-        } else {
-            memcpy(pretend->bytes + request->offset, request->slot->data + request->slot_offset,
-                   request->length);
-            pretend->written_bytes += request->length;
-        }
-        request->done(request, take(error));
+        deliver_target(pretend, request);
     }
     if (pretend->checkpoint && pretend->checkpoint_delay-- == 0) {
         ++*ret_count;
@@ -267,6 +295,7 @@ target_close(struct disk_target *target)
 static const struct disk_target_ops target_ops = {
     .name = "pretend",
     .write = target_write,
+    .read = target_read,
     .zero = target_zero,
     .submit = target_submit,
     .reap = target_reap,

@@ -33,11 +33,11 @@ struct pretend_target {
     struct pretend_queue queue;
     struct disk_request *checkpoint;
     unsigned checkpoint_delay; /* reaps before a checkpoint completes */
-    unsigned writes, zeroes, checkpoints, most_in_flight;
+    unsigned writes, reads, zeroes, checkpoints, most_in_flight;
     uint64_t written_bytes, zeroed_bytes;
     uint64_t written_at_checkpoint; /* when the last one that completed began */
     uint64_t pending_written;
-    unsigned fail_at, zero_fail_at, checkpoint_fail_at;
+    unsigned fail_at, read_fail_at, zero_fail_at, checkpoint_fail_at;
 };
 
 void pretend_source_init(struct pretend_source *source, uint64_t size);
