@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -15,7 +16,7 @@
 
 struct copy {
     const char *from, *to;
-    bool is_buffered;
+    bool is_buffered, has_digests;
     size_t slots;
     pthread_t thread;
     struct transfer_progress progress;
@@ -28,12 +29,27 @@ free_extents(struct extents *extents)
     vec_done(extents);
 }
 
+/* The file goes beside the copy, and away again. */
+static int
+open_digests(const struct copy *copy, struct transfer_digests **ret, struct err **err)
+{
+    CLEANUP(free_charp) char *path = xasprintf("%s.digests", copy->to);
+
+    if (!copy->has_digests)
+        return 0;
+    if (transfer_digests_open(path, "bench", true, ret, err) < 0)
+        return -1;
+    (void)unlink(path);
+    return 0;
+}
+
 static int
 copy_disk(struct copy *copy, struct err **err)
 {
     CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(copy->slots, err);
     CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
     CLEANUP(disk_source_closep) struct disk_source *source = NULL;
+    CLEANUP(transfer_digests_closep) struct transfer_digests *digests = NULL;
     CLEANUP(free_extents) struct extents plan = {0};
     struct qcow2_options options = {.owner_id = "bench",
                                     .pool = pool,
@@ -44,10 +60,15 @@ copy_disk(struct copy *copy, struct err **err)
     if (!pool || source_file_open(copy->from, pool, IN_FLIGHT, &source, err) < 0 ||
         source->ops->extents(source, 0, source->size, &plan, err) < 0 ||
         extents_normalize(&plan, source->size, 0, true, err) < 0 ||
+        open_digests(copy, &digests, err) < 0 ||
         qcow2_create(copy->to, source->size, &options, &image, err) < 0)
         return -1;
-    job = (struct transfer_job){
-        .source = source, .target = qcow2_target(image), .pool = pool, .plan = &plan};
+    job = (struct transfer_job){.source = source,
+                                .target = qcow2_target(image),
+                                .pool = pool,
+                                .plan = &plan,
+                                .digests = digests,
+                                .unplanned_is_zero = true};
     if (transfer_run(&job, &copy->progress, err) < 0)
         return -1;
     return qcow2_finish(&image, err);
@@ -65,12 +86,17 @@ run(void *opaque)
 int
 main(int argc, char **argv)
 {
-    bool is_buffered = argc > 1 && !strcmp(argv[1], "--buffered");
-    int first = is_buffered ? 2 : 1, count = (argc - first) / 2, status = 0;
+    bool is_buffered = false, has_digests = true;
+    int first = 1, count, status = 0;
     struct copy *copies;
 
+    for (; first < argc && argv[first][0] == '-'; first++) {
+        is_buffered |= !strcmp(argv[first], "--buffered");
+        has_digests &= strcmp(argv[first], "--no-digests") != 0;
+    }
+    count = (argc - first) / 2;
     if (count < 1 || (argc - first) % 2) {
-        fprintf(stderr, "usage: v2c-copy [--buffered] RAW QCOW2 [RAW QCOW2 ...]\n");
+        fprintf(stderr, "usage: v2c-copy [--buffered] [--no-digests] RAW QCOW2 [RAW QCOW2 ...]\n");
         return 2;
     }
     copies = xcalloc((size_t)count, sizeof(*copies));
@@ -78,6 +104,7 @@ main(int argc, char **argv)
         copies[i].from = argv[first + 2 * i];
         copies[i].to = argv[first + 2 * i + 1];
         copies[i].is_buffered = is_buffered;
+        copies[i].has_digests = has_digests;
         copies[i].slots = disk_pool_share((size_t)count);
         if (pthread_create(&copies[i].thread, NULL, run, &copies[i])) {
             perror("pthread_create");

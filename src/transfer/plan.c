@@ -5,6 +5,9 @@
 #include "base/err.h"
 #include "base/util.h"
 
+#define HORIZON_BLOCKS  1024U
+#define HORIZON_EXTENTS 512U
+
 int
 plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err)
 {
@@ -25,6 +28,7 @@ plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, stru
     *plan = (struct plan){
         .extents = job->plan,
         .done = job->done,
+        .size = size,
         .request_bytes = (uint32_t)MIN(round_up(request_bytes, DISK_SECTOR), DISK_MAX_REQUEST),
     };
     return 0;
@@ -68,10 +72,23 @@ plan_next(struct plan *plan, struct plan_piece *ret_piece)
     piece.block = plan->offset / TRANSFER_BLOCK;
     end = MIN(e.offset + e.length, (piece.block + 1) * TRANSFER_BLOCK);
     piece.length = (uint32_t)MIN(end - piece.offset, plan->request_bytes);
+    piece.is_whole_block =
+        e.offset <= piece.block * TRANSFER_BLOCK &&
+        e.offset + e.length >= MIN((piece.block + 1) * TRANSFER_BLOCK, plan->size);
     plan->offset += piece.length;
     piece.is_last_of_block = !settle(plan) || plan->offset / TRANSFER_BLOCK != piece.block;
     *ret_piece = piece;
     return true;
+}
+
+uint64_t
+plan_horizon(const struct plan *plan)
+{
+    uint64_t near = plan->offset / TRANSFER_BLOCK + HORIZON_BLOCKS;
+    size_t last = plan->extents->count - 1; /* a plan without extents has no blocks to come */
+
+    return MAX(near, plan->extents->items[MIN(plan->index + HORIZON_EXTENTS, last)].offset /
+                         TRANSFER_BLOCK);
 }
 
 void

@@ -8,7 +8,8 @@ struct plan {
     const struct extents *extents;
     const struct transfer_bitmap *done; /* may be NULL */
     uint32_t request_bytes;
-    size_t index; /* of the extent that `offset` lies in */
+    uint64_t size; /* of the disk */
+    size_t index;  /* of the extent that `offset` lies in */
     uint64_t offset;
 };
 
@@ -17,12 +18,15 @@ struct plan_piece {
     uint32_t length;
     uint64_t block;
     bool is_last_of_block; /* nothing planned in the block comes after it */
+    bool is_whole_block;   /* all of the block is planned */
 };
 
 /* E_PLAN unless the extents are normal and lie within @size. */
 int plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err);
 /* False when there is nothing left. */
 bool plan_next(struct plan *plan, struct plan_piece *ret_piece);
+/* A block behind those that come next: not far on the disk, or not many extents on. */
+uint64_t plan_horizon(const struct plan *plan);
 /* Counts what plan_next would give from the beginning, in another way; and what it skips. */
 void plan_count(const struct plan *plan, uint64_t *ret_planned, uint64_t *ret_skipped);
 

@@ -8,6 +8,10 @@
  * with E_CANCELLED.  Progress that survives is published block by block (TRANSFER_BLOCK): a block is
  * done when everything planned in it is written and covered by a completed checkpoint of the target.
  *
+ * With digests, every block of which all bytes were seen leaves one (TRANSFER_DIGEST_SIZE), durable with
+ * the checkpoint that covers it; and a block that is planned as a whole is written only where its bytes
+ * differ from the digest of what the target has.  So a comparison is a transfer whose plan is the disk.
+ *
  * This room knows neither VMware nor QCOW2; what it must know of them is a parameter.
  *
  * Threading: transfer_run uses only the calling thread; the cancel flag may be set by any, and by a
@@ -35,13 +39,35 @@ void transfer_bitmap_set(struct transfer_bitmap *bitmap, uint64_t block, bool is
 void transfer_bitmap_clear_extents(struct transfer_bitmap *bitmap, const struct extents *extents);
 
 struct transfer_progress {
-    uint64_t planned_bytes; /* that this run must move: without blocks done before */
-    uint64_t copied_bytes;  /* read from the source and written */
-    uint64_t zeroed_bytes;  /* read from the source, all zero, not written as data */
-    uint64_t skipped_bytes; /* planned, but done by an earlier run */
+    uint64_t planned_bytes;     /* that this run must move: without blocks done before */
+    uint64_t copied_bytes;      /* read from the source and written */
+    uint64_t zeroed_bytes;      /* read from the source, all zero, not written as data */
+    uint64_t same_bytes;        /* read, and the target has them already: not written */
+    uint64_t skipped_bytes;     /* planned, but done by an earlier run */
+    uint64_t mismatched_blocks; /* of a verification: they differed, and were written again */
     int64_t elapsed_ms;
     uint64_t rate_bytes_per_s; /* of reading, over the last few seconds */
     int64_t eta_s;             /* for what is left to read; -1 unknown */
+};
+
+/* The digests of one target, in a file of their own.  A digest is XXH3-128 (canonical form) over those
+ * of the block's pieces of 64 KiB, in order; the last piece of a disk may be short. */
+struct transfer_digests;
+#define TRANSFER_DIGEST_SIZE 16U
+#define TRANSFER_OWNER_SIZE  64U
+struct transfer_digest {
+    uint8_t bytes[TRANSFER_DIGEST_SIZE];
+};
+/* Opens or makes the file.  A file of another @owner (text, cut to TRANSFER_OWNER_SIZE - 1) is begun
+ * anew, and so is any when the target is new: it must know nothing of an earlier one.  E_IO. */
+int transfer_digests_open(const char *path, const char *owner, bool is_new_target,
+                          struct transfer_digests **ret_digests, struct err **err);
+void transfer_digests_closep(struct transfer_digests **digests);
+
+enum transfer_verify {
+    TRANSFER_COPY,
+    TRANSFER_VERIFY_TARGET, /* reads the target; the source only where the digest does not agree */
+    TRANSFER_VERIFY_BOTH,   /* reads both */
 };
 
 /* A limit of the rate of reading that several transfers may share. */
@@ -58,10 +84,15 @@ struct transfer_job {
     struct disk_source *source;
     struct disk_target *target;
     struct disk_pool *pool;
-    const struct extents *plan; /* normal; borrowed */
-    unsigned max_in_flight;     /* reads; 0: 16; bounded by pool and source */
-    uint32_t request_bytes;     /* upper bound; 0: DISK_MAX_REQUEST */
-    struct transfer_pace *pace; /* borrowed; NULL: as fast as it goes */
+    const struct extents *plan;       /* normal; borrowed */
+    unsigned max_in_flight;           /* reads; 0: 16; bounded by pool and source */
+    uint32_t request_bytes;           /* upper bound; 0: DISK_MAX_REQUEST */
+    struct transfer_pace *pace;       /* borrowed; NULL: as fast as it goes */
+    struct transfer_digests *digests; /* borrowed; NULL: none */
+    bool unplanned_is_zero;           /* where nothing is planned the target reads as zeroes */
+    /* Not a copy but a verification of it: what differs is written again, counted, and not called done.
+     * The plan is best made of whole blocks. */
+    enum transfer_verify verify;
 
     /* Resume: blocks done by earlier runs are skipped.  Updated in place when a checkpoint completes.
      * NULL: nothing is skipped or recorded. */
