@@ -112,6 +112,20 @@ serve_write(struct lab_exchange *x, struct lab_vm *vm, const json_t *body)
 }
 
 static void
+serve_growth(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const json_t *body)
+{
+    json_int_t disk = 0, capacity = 0;
+    struct err *err = NULL;
+
+    if (json_unpack((json_t *)body, "{s?I, s:I}", "disk", &disk, "capacity", &capacity) < 0 ||
+        disk < 0 || capacity <= 0) {
+        answer_error(x, 400, "expected disk and capacity in bytes");
+        return;
+    }
+    answer_result(x, lab_vm_grow(lab, vm, (unsigned)disk, (uint64_t)capacity, &err), &err);
+}
+
+static void
 serve_power(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const json_t *body)
 {
     const char *state = json_string_value(json_object_get(body, "state"));
@@ -206,6 +220,8 @@ serve_vm(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const char 
         return;
     if (is_post && !strcmp(what, "write"))
         serve_write(x, vm, body);
+    else if (is_post && !strcmp(what, "grow"))
+        serve_growth(lab, x, vm, body);
     else if (is_post && !strcmp(what, "power"))
         serve_power(lab, x, vm, body);
     else if (is_post && !strcmp(what, "snapshot"))

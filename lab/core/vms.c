@@ -192,6 +192,19 @@ lab_vm_reset_cbt(struct lab *lab, struct lab_vm *vm, struct err **err)
     return waits_for_stun(lab, vm) ? stun(lab, vm, err) : 0;
 }
 
+int
+lab_vm_grow(struct lab *lab, struct lab_vm *vm, unsigned disk, uint64_t capacity, struct err **err)
+{
+    SCOPE_LOCK(&vm->operating);
+    if (lab_synthetic_grow(vm->machine, disk, capacity, err) < 0)
+        return -1;
+    pthread_mutex_lock(&lab->mutex);
+    vm->disks.items[disk].capacity = capacity;
+    touch(lab, vm);
+    pthread_mutex_unlock(&lab->mutex);
+    return 0;
+}
+
 /* ---- life ------------------------------------------------------------------------------------- */
 
 int

@@ -46,6 +46,10 @@ void lab_vm_configure_cbt(struct lab *lab, struct lab_vm *vm, bool is_on);
 /* Loses the history: every disk gets a new change uuid. */
 int lab_vm_reset_cbt(struct lab *lab, struct lab_vm *vm, struct err **err);
 
+/* Gives disk number @disk a larger capacity.  E_VSPHERE_STATE while there are snapshots. */
+int lab_vm_grow(struct lab *lab, struct lab_vm *vm, unsigned disk, uint64_t capacity,
+                struct err **err);
+
 /* For lab.json and the control port's state: moref, uuid, power, disks, NICs, snapshots.  mutex held;
  * owned by the caller. */
 json_t *lab_vm_describe(struct lab *lab, struct lab_vm *vm);

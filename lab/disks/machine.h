@@ -77,6 +77,9 @@ struct lab_machine_plan {
 };
 int lab_synthetic_new(const struct lab_machine_plan *plan, struct lab_machine **ret,
                       struct err **err);
+/* Synthetic only: gives a disk a larger capacity; no view may exist. */
+int lab_synthetic_grow(struct lab_machine *machine, unsigned disk, uint64_t capacity,
+                       struct err **err);
 /* Synthetic only: writes a pattern now, on or off, as the guest would. */
 int lab_synthetic_write(struct lab_machine *machine, unsigned disk, uint64_t offset,
                         uint64_t length, uint64_t seed /* 0: zeroes */, struct err **err);

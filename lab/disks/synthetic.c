@@ -723,6 +723,43 @@ lab_synthetic_new(const struct lab_machine_plan *plan, struct lab_machine **ret,
     return 0;
 }
 
+/* lock held for writing. */
+static int
+grow_disk(struct disk *disk, uint64_t capacity, struct err **err)
+{
+    uint64_t count = (capacity + BLOCK - 1) / BLOCK;
+
+    if (disk->frozen.count)
+        return err_set(err, E_VSPHERE_STATE, "a disk with snapshots cannot grow");
+    if (capacity <= disk->capacity || capacity % SECTOR)
+        return err_set(err, E_LIMIT, "%" PRIu64 " bytes are no larger number of sectors", capacity);
+    if (ftruncate(disk->fd, (off_t)capacity) < 0)
+        return err_set_errno(err, E_IO, errno, "%s", disk->path);
+    disk->epoch = xrealloc(disk->epoch, count, sizeof(disk->epoch[0]));
+    memset(disk->epoch + disk->block_count, 0,
+           (count - disk->block_count) * sizeof(disk->epoch[0]));
+    disk->block_count = count;
+    disk->capacity = capacity;
+    return 0;
+}
+
+int
+lab_synthetic_grow(struct lab_machine *machine, unsigned number, uint64_t capacity,
+                   struct err **err)
+{
+    struct synthetic *s = self(machine);
+    int result;
+
+    if (machine->ops != &OPS)
+        return err_set(err, E_UNSUPPORTED, "only the disks of a synthetic machine can grow");
+    if (check_disk(s, number, err) < 0)
+        return -1;
+    pthread_rwlock_wrlock(&s->disks[number].lock);
+    result = grow_disk(&s->disks[number], capacity, err);
+    pthread_rwlock_unlock(&s->disks[number].lock);
+    return result;
+}
+
 int
 lab_synthetic_write(struct lab_machine *machine, unsigned number, uint64_t offset, uint64_t length,
                     uint64_t seed, struct err **err)

@@ -71,6 +71,21 @@ extents_normalize(struct extents *extents, uint64_t capacity, uint64_t gap, bool
     return 0;
 }
 
+int
+extents_widen(struct extents *extents, uint64_t unit, uint64_t capacity, struct err **err)
+{
+    if (extents_normalize(extents, capacity, 0, true, err) < 0)
+        return -1;
+    for (size_t i = 0; i < extents->count; i++) {
+        struct extent *e = &extents->items[i];
+        uint64_t end = round_up(e->offset + e->length, unit);
+
+        e->offset = round_down(e->offset, unit);
+        e->length = end - e->offset;
+    }
+    return extents_normalize(extents, capacity, 0, true, err);
+}
+
 uint64_t
 extents_total(const struct extents *extents)
 {

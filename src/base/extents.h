@@ -20,6 +20,8 @@ VEC_DECLARE(extents, struct extent);
  * sectors and clips. */
 int extents_normalize(struct extents *extents, uint64_t capacity, uint64_t gap, bool round,
                       struct err **err);
+/* Widens each to whole @unit (a power of two), and brings them into that form again. */
+int extents_widen(struct extents *extents, uint64_t unit, uint64_t capacity, struct err **err);
 uint64_t extents_total(const struct extents *extents);
 /* @a without @b; both normal; *ret is emptied first and normal after. */
 void extents_subtract(const struct extents *a, const struct extents *b, struct extents *ret);

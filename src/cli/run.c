@@ -14,7 +14,7 @@
 
 struct run_values {
     struct words specs;
-    const char *config;
+    const char *config, *verify;
     int64_t readers, parallel_vms, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
@@ -33,6 +33,8 @@ static const struct option_def run_options[] = {
            "VMs at once, instead of migration.parallel_vms (3)."),
     OPTION("parallel-disks", OPTION_INT, parallel_disks, "N",
            "Disks of a VM at once, instead of what specs and configuration say."),
+    OPTION("verify", OPTION_TEXT, verify, "none|sample|full",
+           "What of the copies is read back before the cutover, instead of what specs say."),
     OPTION("run-virt-v2v", OPTION_BOOL, run_virt_v2v, NULL,
            "Whether guests are converted; counts only with --override-run-virt-v2v."),
     OPTION("override-run-virt-v2v", OPTION_BOOL, override_run_virt_v2v, NULL,
@@ -107,6 +109,8 @@ build_argv(const struct run_values *v, const char *config, const struct spec *sp
     vec_push(argv, xstrdup("--report-fd=3"));
     add_number(argv, "readers", v->readers);
     add_number(argv, "parallel-disks", v->parallel_disks);
+    if (v->verify)
+        vec_push(argv, xasprintf("--verify=%s", v->verify));
     add_flag(argv, "run-virt-v2v", v->run_virt_v2v);
     add_flag(argv, "override-run-virt-v2v", v->override_run_virt_v2v);
     add_flag(argv, "lenient", v->lenient);
@@ -236,6 +240,7 @@ load(struct run_values *v, const struct words *words, const char *config_path,
     CLEANUP(free_charp) char *spec_warnings = NULL;
     const struct spec_overrides overrides = {
         .readers = v->readers > 0 ? v->readers : -1,
+        .verify = v->verify,
         .parallel_disks = v->parallel_disks > 0 ? v->parallel_disks : -1,
         .run_virt_v2v = v->override_run_virt_v2v ? v->run_virt_v2v : -1,
     };

@@ -19,7 +19,7 @@
 #include "migration/migration.h"
 
 struct worker_values {
-    const char *config, *spec, *vm;
+    const char *config, *spec, *vm, *verify;
     int64_t entry, report_fd, readers, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
@@ -36,6 +36,7 @@ static const struct option_def worker_options[] = {
     OPTION("report-fd", OPTION_INT, report_fd),
     OPTION("readers", OPTION_INT, readers),
     OPTION("parallel-disks", OPTION_INT, parallel_disks),
+    OPTION("verify", OPTION_TEXT, verify),
     OPTION("run-virt-v2v", OPTION_BOOL, run_virt_v2v),
     OPTION("override-run-virt-v2v", OPTION_BOOL, override_run_virt_v2v),
     OPTION("lenient", OPTION_BOOL, lenient),
@@ -177,6 +178,7 @@ migrate(const struct worker_values *v, const struct config *config, struct spec_
 {
     const struct spec_overrides overrides = {
         .readers = v->readers > 0 ? v->readers : -1,
+        .verify = v->verify,
         .parallel_disks = v->parallel_disks > 0 ? v->parallel_disks : -1,
         .run_virt_v2v = v->override_run_virt_v2v ? v->run_virt_v2v : -1,
     };

@@ -20,6 +20,7 @@ config_new(void)
     config->path = xstrdup("config.yaml");
     config->migration.control_dir = xstrdup("/var/lib/vm-migrator");
     config->migration.quiesce = CONFIG_QUIESCE_AUTO;
+    config->migration.verify = CONFIG_VERIFY_SAMPLE;
     config->migration.shutdown = CONFIG_SHUTDOWN_AUTO;
     config->migration.finalize_settle_seconds = -1;
     config->migration.parallel_disks = 4;
@@ -239,13 +240,20 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"vddk_path",     "snapshot_quiesce",
-                                       "shutdown_mode", "finalize_settle_seconds",
-                                       "control_dir",   "parallel_disks",
-                                       "parallel_vms",  "specs_dir",
-                                       "workdir",       NULL};
+    static const char *const keys[] = {"vddk_path",
+                                       "snapshot_quiesce",
+                                       "shutdown_mode",
+                                       "finalize_settle_seconds",
+                                       "control_dir",
+                                       "parallel_disks",
+                                       "parallel_vms",
+                                       "specs_dir",
+                                       "workdir",
+                                       "verify",
+                                       NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
+    int verify = (int)config->migration.verify;
 
     node_check_keys(map, keys, problems);
     decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
@@ -253,6 +261,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.quiesce = (enum config_quiesce)quiesce;
     decode_shutdown(map, &shutdown, problems);
     config->migration.shutdown = (enum config_shutdown)shutdown;
+    decode_verify(map, &verify, problems);
+    config->migration.verify = (enum config_verify)verify;
     decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,
                     problems);
     decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &config->migration.parallel_disks,

@@ -17,6 +17,7 @@
 struct err;
 
 enum config_quiesce { CONFIG_QUIESCE_AUTO, CONFIG_QUIESCE_TRUE, CONFIG_QUIESCE_FALSE };
+enum config_verify { CONFIG_VERIFY_NONE, CONFIG_VERIFY_SAMPLE, CONFIG_VERIFY_FULL };
 enum config_shutdown { CONFIG_SHUTDOWN_AUTO, CONFIG_SHUTDOWN_FORCE, CONFIG_SHUTDOWN_MANUAL };
 
 /* What a spec may leave to `cloudstack_defaults`. */
@@ -44,6 +45,7 @@ struct config {
         char *vddk_path, *control_dir, *specs_dir, *workdir;
         enum config_quiesce quiesce;
         enum config_shutdown shutdown;
+        enum config_verify verify;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t parallel_disks, parallel_vms;
     } migration;
@@ -103,6 +105,7 @@ struct spec {
     bool run_virt_v2v;               /* merged with virt.run_virt_v2v */
     enum config_quiesce quiesce;
     enum config_shutdown shutdown;
+    enum config_verify verify; /* sample */
     int64_t parallel_disks;
     bool start_vm_after_import;
     struct rate_schedule bandwidth; /* of reading, but for the final sync */
@@ -116,6 +119,7 @@ VEC_DECLARE(spec_list, struct spec *);
 struct spec_overrides { /* from the command line; negative: not given */
     int64_t readers, parallel_disks;
     int run_virt_v2v;
+    const char *verify; /* a word of `verify`; NULL: not given */
 };
 
 /* All VMs of all @paths, merged with @config, in order.  Duplicate VMs are refused.  E_CONFIG. */

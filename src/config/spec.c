@@ -147,6 +147,8 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
                                                      (int)config->migration.quiesce);
     spec->shutdown = (enum config_shutdown)first_known(own->shutdown, defaults->shutdown,
                                                        (int)config->migration.shutdown);
+    spec->verify = (enum config_verify)first_known(own->verify, defaults->verify,
+                                                   (int)config->migration.verify);
     spec->bandwidth = own->bandwidth.text[0] ? own->bandwidth : defaults->bandwidth;
     if (!overrides)
         return;
@@ -156,6 +158,8 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
         spec->parallel_disks = MIN(overrides->parallel_disks, PARALLEL_DISKS_MAX);
     if (overrides->run_virt_v2v >= 0)
         spec->run_virt_v2v = overrides->run_virt_v2v;
+    if (overrides->verify)
+        (void)verify_from_word(overrides->verify, &spec->verify); /* checked by spec_load_all */
 }
 
 static void
@@ -355,8 +359,12 @@ spec_load_all(const char *const *paths, size_t path_count, const struct config *
               char **ret_warnings, struct err **err)
 {
     struct loader loader = {.config = config, .overrides = overrides};
+    enum config_verify verify;
     int rc;
 
+    if (overrides && overrides->verify && !verify_from_word(overrides->verify, &verify))
+        return err_set(err, E_USAGE, "--verify takes none, sample or full, not %s",
+                       overrides->verify);
     problems_init(&loader.problems, is_lenient);
     for (size_t i = 0; i < path_count; i++)
         load_file(&loader, paths[i]);

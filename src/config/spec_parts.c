@@ -15,6 +15,7 @@ spec_parts_init(struct spec_parts *parts)
         .run_virt_v2v = -1,
         .start_vm_after_import = -1,
         .quiesce = -1,
+        .verify = -1,
         .shutdown = -1,
     };
 }
@@ -76,6 +77,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "parallel_disks",
                                        "start_vm_after_import",
                                        "bandwidth_limit",
+                                       "verify",
                                        NULL};
 
     node_check_keys(map, keys, problems);
@@ -91,6 +93,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_quiesce(map, &parts->quiesce, problems);
     decode_shutdown(map, &parts->shutdown, problems);
     decode_bandwidth(map, parts, problems);
+    decode_verify(map, &parts->verify, problems);
 }
 
 void

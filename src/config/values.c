@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/util.h"
 
@@ -76,6 +77,8 @@ decode_flag(const struct node *map, const char *key, int *value, struct problems
 static const char *const quiesce_words[] = {"auto", "true", "false", NULL};
 static const char *const shutdown_words[] = {"auto", "force", "manual", NULL};
 
+static const char *const verify_words[] = {"none", "sample", "full", NULL};
+
 void
 decode_quiesce(const struct node *map, int *value, struct problems *problems)
 {
@@ -88,6 +91,30 @@ decode_shutdown(const struct node *map, int *value, struct problems *problems)
 {
     if (!is_blank_text(map, "shutdown_mode"))
         node_decode_word(map, "shutdown_mode", shutdown_words, value, problems);
+}
+
+void
+decode_verify(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "verify"))
+        node_decode_word(map, "verify", verify_words, value, problems);
+}
+
+const char *
+verify_word(enum config_verify verify)
+{
+    return verify_words[verify];
+}
+
+bool
+verify_from_word(const char *word, enum config_verify *ret)
+{
+    for (int i = 0; verify_words[i]; i++)
+        if (!strcasecmp(word, verify_words[i])) {
+            *ret = (enum config_verify)i;
+            return true;
+        }
+    return false;
 }
 
 const char *

@@ -15,7 +15,7 @@ base_complete(struct migration *m, size_t index, struct err **err)
         return -1;
     migration_log(m, LOG_INFO, "[%s] base copy completed: %" PRIu64 " MiB read in %" PRIu64 " s",
                   disk->name, (uint64_t)(disk->base_bytes / MIB), disk->base_ms / 1000);
-    return store_bitmap_save(m->store, disk->id, NULL, 0, err);
+    return store_bitmap_drop(m->store, disk->id, STORE_BITMAP_DONE, err);
 }
 
 static bool

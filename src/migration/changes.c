@@ -1,16 +1,18 @@
-/* What has changed since the last snapshot; where the history is gone, everything. */
+/* What has changed since the last snapshot; where the history is gone, everything.  And what that means
+ * for the blocks that an interrupted pass had done. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "migration/internal.h"
+#include "transfer/transfer.h"
 
 #define MERGE_GAP (64 * KIB) /* reading so much too much costs less than another request */
 
 void
-migration_plans_free(struct extents *plans, size_t count)
+migration_plans_free(struct migration_plan *plans, size_t count)
 {
     for (size_t i = 0; plans && i < count; i++)
-        vec_done(&plans[i]);
+        vec_done(&plans[i].extents);
     free(plans);
 }
 
@@ -34,59 +36,124 @@ present_change_id(const struct migration *m, const char *snapshot, const struct 
     return now && now->change_id ? now->change_id : disk->change_id;
 }
 
-static void
-plan_everything(const struct store_disk *disk, struct extents *plan)
-{
-    plan->count = 0;
-    vec_push(plan, ((struct extent){0, disk->capacity}));
-}
-
+/* Changes since @since, *ret_is_lost where nobody knows them any more. */
 static int
-plan_disk(struct migration *m, const char *snapshot, const struct store_disk *disk,
-          struct extents *plan, struct err **err)
+changes_since(struct migration *m, const char *snapshot, const struct store_disk *disk,
+              const char *since, struct extents *changed, bool *ret_is_lost, struct err **err)
 {
-    struct err *failure = NULL;
     const char *present = present_change_id(m, snapshot, disk);
+    struct err *failure = NULL;
 
-    if (!migration_same_history(disk->change_id, present)) {
-        migration_log(
-            m, LOG_WARNING,
-            "[%s] changed-block tracking was reset (changeId %s, was %s): reading the whole "
-            "disk again",
-            disk->name, present ? present : "none", disk->change_id);
-        plan_everything(disk, plan);
+    *ret_is_lost = true;
+    if (!migration_same_history(since, present)) {
+        migration_log(m, LOG_WARNING, "[%s] changed-block tracking was reset (changeId %s, was %s)",
+                      disk->name, present ? present : "none", since && *since ? since : "none");
         return 0;
     }
     if (vsphere_query_changes(m->vsphere, m->record.vm_moref, snapshot, disk->device_key,
-                              disk->capacity, disk->change_id, plan, &failure) == 0)
-        return extents_normalize(plan, disk->capacity, MERGE_GAP, true, err);
+                              disk->capacity, since, changed, &failure) == 0) {
+        *ret_is_lost = false;
+        return extents_normalize(changed, disk->capacity, MERGE_GAP, true, err);
+    }
     if (err_code(failure) != E_CBT_RESET) {
         err_move(err, &failure);
         return err_wrap(err, "disk %s: changed blocks", disk->address);
     }
-    migration_log(m, LOG_WARNING, "[%s] %s: reading the whole disk again", disk->name,
-                  err_message(failure));
+    migration_log(m, LOG_WARNING, "[%s] %s", disk->name, err_message(failure));
     err_free(failure);
-    plan_everything(disk, plan);
+    return 0;
+}
+
+static int
+plan_disk(struct migration *m, const char *snapshot, const struct store_disk *disk,
+          struct migration_plan *plan, struct err **err)
+{
+    if (changes_since(m, snapshot, disk, disk->change_id, &plan->extents, &plan->is_everything,
+                      err) < 0)
+        return -1;
+    if (plan->is_everything) {
+        plan->extents.count = 0;
+        migration_log(m, LOG_WARNING,
+                      "[%s] the whole disk is read and compared; what differs is written",
+                      disk->name);
+    } else {
+        migration_log(m, LOG_INFO, "[%s] %s cbt ranges=%zu changed_bytes=%" PRIu64, disk->name,
+                      store_stage_name(m->record.stage), plan->extents.count,
+                      extents_total(&plan->extents));
+    }
     return 0;
 }
 
 int
-migration_query_changes(struct migration *m, const char *snapshot, struct extents **ret_plans,
-                        struct err **err)
+migration_query_changes(struct migration *m, const char *snapshot,
+                        struct migration_plan **ret_plans, struct err **err)
 {
-    struct extents *plans = xcalloc(m->disks.count, sizeof(*plans));
+    struct migration_plan *plans = xcalloc(m->disks.count, sizeof(*plans));
 
     for (size_t i = 0; i < m->disks.count; i++) {
-        const struct store_disk *disk = &m->disks.items[i];
-
-        if (plan_disk(m, snapshot, disk, &plans[i], err) < 0) {
+        if (plan_disk(m, snapshot, &m->disks.items[i], &plans[i], err) < 0) {
             migration_plans_free(plans, m->disks.count);
             return -1;
         }
-        migration_log(m, LOG_INFO, "[%s] %s cbt ranges=%zu changed_bytes=%" PRIu64, disk->name,
-                      store_stage_name(m->record.stage), plans[i].count, extents_total(&plans[i]));
     }
     *ret_plans = plans;
+    return 0;
+}
+
+/* ---- interrupted passes ----------------------------------------------------------------------- */
+
+static int
+take_out_changed(struct migration *m, const struct store_disk *disk, const char *snapshot,
+                 const char *since, struct transfer_bitmap *done, struct err **err)
+{
+    struct extents changed = {0};
+    bool is_lost = true;
+    int result = changes_since(m, snapshot, disk, since, &changed, &is_lost, err);
+
+    if (result == 0 && is_lost) {
+        migration_log(m, LOG_WARNING, "[%s] the blocks done before are read again", disk->name);
+        memset(done->bits, 0, transfer_bitmap_bytes(done));
+    } else if (result == 0) {
+        transfer_bitmap_clear_extents(done, &changed);
+    }
+    vec_done(&changed);
+    return result;
+}
+
+int
+migration_carry_over(struct migration *m, const struct store_disk *disk, const char *snapshot,
+                     const char *as_of, struct err **err)
+{
+    CLEANUP(store_bitmap_done) struct store_bitmap found = {0};
+    struct transfer_bitmap done = {0};
+    int result = 0;
+
+    if (store_bitmap_load(m->store, disk->id, STORE_BITMAP_DONE, &found, err) < 0)
+        return -1;
+    if (!found.bits || (found.as_of && as_of && !strcmp(found.as_of, as_of)))
+        return 0;
+    transfer_bitmap_init(&done, disk->capacity);
+    if (found.as_of && found.length == transfer_bitmap_bytes(&done)) {
+        memcpy(done.bits, found.bits, found.length);
+        result = take_out_changed(m, disk, snapshot, found.as_of, &done, err);
+    }
+    if (result == 0) /* one without blocks still says that the file was made */
+        result = store_bitmap_save(m->store, disk->id, STORE_BITMAP_DONE, as_of, done.bits,
+                                   transfer_bitmap_bytes(&done), err);
+    transfer_bitmap_done(&done);
+    return result;
+}
+
+int
+migration_carry_over_all(struct migration *m, const char *snapshot, const char *as_of,
+                         struct err **err)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        const struct store_disk *disk = &m->disks.items[i];
+
+        if (migration_carry_over(m, disk, snapshot, as_of ? as_of : disk->pending_change_id, err) <
+            0)
+            return err_wrap(err, "disk %s", disk->address);
+    }
     return 0;
 }

@@ -31,14 +31,15 @@ run_task(void *opaque)
 static void
 collect_progress(struct copy_run *run)
 {
-    const char *stage = store_stage_name(run->m->record.stage);
+    const char *stage =
+        run->copy->pass == PASS_VERIFY ? "verify" : store_stage_name(run->m->record.stage);
 
     SCOPE_LOCK(&run->mutex);
     for (size_t i = 0; i < run->task_count; i++) {
         const struct transfer_progress *p = &run->tasks[i].progress;
         struct store_progress *shown = &run->m->progress[run->tasks[i].index];
         uint64_t all = p->planned_bytes + p->skipped_bytes;
-        uint64_t done = p->copied_bytes + p->zeroed_bytes + p->skipped_bytes;
+        uint64_t done = p->copied_bytes + p->zeroed_bytes + p->same_bytes + p->skipped_bytes;
 
         *shown = (struct store_progress){
             .planned_bytes = all,
@@ -56,15 +57,18 @@ collect_progress(struct copy_run *run)
     }
 }
 
-/* Adds what this run of a base copy moved to the disk's account. */
+/* Adds what this run did to the disk's account. */
 static void
 account(struct copy_run *run, const struct copy_task *task)
 {
     struct store_disk *disk = &run->m->disks.items[task->index];
 
+    disk->verified_bytes += task->verified_bytes;
+    disk->mismatched_blocks += task->mismatched_blocks;
     if (run->copy->pass != PASS_BASE)
         return;
-    disk->base_bytes += task->progress.copied_bytes + task->progress.zeroed_bytes;
+    disk->base_bytes +=
+        task->progress.copied_bytes + task->progress.zeroed_bytes + task->progress.same_bytes;
     disk->base_ms += (uint64_t)MAX(task->progress.elapsed_ms, 0);
 }
 
@@ -166,6 +170,10 @@ drive(struct copy_run *run, struct err **err)
         }
         if (migration_is_stopped(run->m))
             run->cancel = 1;
+        if (!run->cancel && run->copy->gives_way && run->copy->gives_way(run->m)) {
+            run->has_given_way = true;
+            run->cancel = 1;
+        }
         collect_progress(run);
         migration_report_progress(run->m, false);
         /* Nothing is waited for; this only keeps the session alive. */
@@ -193,7 +201,7 @@ first_error(struct copy_run *run, struct err **err)
     }
     if (blamed && err_code(blamed->error) != E_CANCELLED)
         return err_move(err, &blamed->error);
-    if (is_complete)
+    if (is_complete || run->has_given_way)
         return 0;
     if (migration_check_stop(run->m, err) < 0)
         return -1;

@@ -21,11 +21,12 @@ struct copy_task {
     struct extents plan; /* of this attempt */
     struct store *store; /* the thread's own */
     struct disk_pool *pool;
-    size_t recorded_blocks; /* of the base copy, at its best */
+    size_t recorded_blocks; /* at its best */
     bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
-    enum task_state state;  /* run->mutex */
-    struct transfer_progress progress; /* run->mutex */
-    struct err *error;                 /* run->mutex */
+    uint64_t verified_bytes, mismatched_blocks; /* by all attempts */
+    enum task_state state;                      /* run->mutex */
+    struct transfer_progress progress;          /* run->mutex */
+    struct err *error;                          /* run->mutex */
 };
 
 struct copy_run {
@@ -36,6 +37,7 @@ struct copy_run {
     struct transfer_pace *pace; /* of all disks together; NULL: none */
     uint64_t pace_bytes_per_s;  /* as set last */
     volatile int cancel;        /* a sibling failed, or the migration is to stop */
+    bool has_given_way;
     pthread_mutex_t mutex;
     pthread_cond_t ended;
 };

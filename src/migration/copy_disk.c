@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "base/clock.h"
 #include "migration/copy.h"
 #include "qcow2/qcow2.h"
@@ -46,20 +48,41 @@ count_blocks(const struct transfer_bitmap *bitmap)
     return count;
 }
 
+static enum store_bitmap_kind
+bitmap_kind(const struct copy_task *task)
+{
+    return task->run->copy->pass == PASS_VERIFY ? STORE_BITMAP_VERIFIED : STORE_BITMAP_DONE;
+}
+
+/* What the done blocks of this pass are true of.  What was verified stays so until it is written. */
+static const char *
+bitmap_as_of(const struct copy_task *task)
+{
+    if (task->run->copy->pass == PASS_VERIFY)
+        return NULL;
+    return task->run->copy->as_of ? task->run->copy->as_of : task->disk->pending_change_id;
+}
+
+static bool
+is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
 /* The blocks that earlier attempts have done. */
 static int
 load_bitmap(struct copy_task *task, struct transfer_bitmap *bitmap, bool *ret_is_there,
             struct err **err)
 {
-    CLEANUP(free_charp) char *bits = NULL;
-    size_t length = 0;
+    CLEANUP(store_bitmap_done) struct store_bitmap found = {0};
 
     transfer_bitmap_init(bitmap, task->disk->capacity);
-    if (store_bitmap_load(task->store, task->disk->id, (void **)&bits, &length, err) < 0)
+    if (store_bitmap_load(task->store, task->disk->id, bitmap_kind(task), &found, err) < 0)
         return -1;
-    *ret_is_there = bits != NULL;
-    if (bits && length == transfer_bitmap_bytes(bitmap))
-        memcpy(bitmap->bits, bits, length);
+    *ret_is_there = found.bits != NULL;
+    if (found.bits && found.length == transfer_bitmap_bytes(bitmap) &&
+        is_same_text(found.as_of, bitmap_as_of(task)))
+        memcpy(bitmap->bits, found.bits, found.length);
     task->recorded_blocks = MAX(task->recorded_blocks, count_blocks(bitmap));
     return 0;
 }
@@ -67,28 +90,48 @@ load_bitmap(struct copy_task *task, struct transfer_bitmap *bitmap, bool *ret_is
 static int
 save_bitmap(struct copy_task *task, const struct transfer_bitmap *bitmap, struct err **err)
 {
-    return store_bitmap_save(task->store, task->disk->id, bitmap->bits,
-                             transfer_bitmap_bytes(bitmap), err);
+    return store_bitmap_save(task->store, task->disk->id, bitmap_kind(task), bitmap_as_of(task),
+                             bitmap->bits, transfer_bitmap_bytes(bitmap), err);
+}
+
+/* What one attempt has open. */
+struct attempt {
+    struct copy_task *task;
+    struct transfer_bitmap bitmap;
+    struct qcow2_image *image;
+    struct transfer_digests *digests;
+    int slot; /* -1: none */
+    struct disk_source *source;
+    bool is_new_file;
+};
+
+/* In this order: the slot is given back after the source is closed. */
+static void
+attempt_done(struct attempt *attempt)
+{
+    disk_source_closep(&attempt->source);
+    close_fdp(&attempt->slot);
+    transfer_digests_closep(&attempt->digests);
+    qcow2_closep(&attempt->image);
+    transfer_bitmap_done(&attempt->bitmap);
 }
 
 /* A file is made once.  From then on the disk has a bitmap until its base is complete: a file that is
  * missing then is an unmounted pool or a loss, and making another under the mount point would hide
  * it. */
 static int
-open_target(struct copy_task *task, struct transfer_bitmap *bitmap, struct qcow2_image **ret_image,
-            struct err **err)
+open_image(struct attempt *attempt, const char *tag, struct err **err)
 {
+    struct copy_task *task = attempt->task;
     const struct store_disk *disk = task->disk;
-    char tag[64];
     struct qcow2_options options = {
         .owner_id = tag, .pool = task->pool, .queue_depth = QUEUE_DEPTH};
     bool had_bitmap;
 
-    migration_tag(task->run->m, tag);
-    if (load_bitmap(task, bitmap, &had_bitmap, err) < 0)
+    if (load_bitmap(task, &attempt->bitmap, &had_bitmap, err) < 0)
         return -1;
     if (access(disk->target_path, F_OK) == 0)
-        return qcow2_resume(disk->target_path, disk->capacity, &options, ret_image, err);
+        return qcow2_resume(disk->target_path, disk->capacity, &options, &attempt->image, err);
     if (task->run->copy->pass != PASS_BASE || had_bitmap) {
         err_set(err, E_TARGET_FORMAT, "%s is gone", disk->target_path);
         return err_hint(err,
@@ -96,83 +139,181 @@ open_target(struct copy_task *task, struct transfer_bitmap *bitmap, struct qcow2
                         "--vm-id %s` and begin anew",
                         task->run->m->record.vm_moref);
     }
-    if (qcow2_create(disk->target_path, disk->capacity, &options, ret_image, err) < 0)
+    attempt->is_new_file = true;
+    if (qcow2_create(disk->target_path, disk->capacity, &options, &attempt->image, err) < 0)
         return -1;
-    return save_bitmap(task, bitmap, err);
+    return save_bitmap(task, &attempt->bitmap, err);
 }
 
-struct checkpoint_context {
-    struct copy_task *task;
-    struct transfer_bitmap *bitmap;
-};
+static int
+open_target(struct attempt *attempt, struct err **err)
+{
+    const struct migration *m = attempt->task->run->m;
+    CLEANUP(free_charp) char *path = migration_digests_path(m, attempt->task->disk);
+    char tag[64];
+
+    migration_tag(m, tag);
+    if (open_image(attempt, tag, err) < 0)
+        return -1;
+    return transfer_digests_open(path, tag, attempt->is_new_file, &attempt->digests, err);
+}
+
+/* ---- the plan --------------------------------------------------------------------------------- */
+
+#define SAMPLE_SHARE 50 /* one block in so many */
+#define SAMPLE_LEAST 64 /* blocks */
+
+/* Keeps some blocks of the plan, others in each round. */
+static void
+take_sample(struct extents *plan, uint64_t seed)
+{
+    uint64_t blocks = extents_total(plan) / TRANSFER_BLOCK + 1;
+    uint64_t share = MAX(MIN(SAMPLE_SHARE, blocks / SAMPLE_LEAST), 1);
+    struct extents kept = {0};
+
+    for (size_t i = 0; i < plan->count; i++) {
+        struct extent e = plan->items[i];
+
+        for (uint64_t at = 0; at < e.length; at += TRANSFER_BLOCK) {
+            uint64_t number[2] = {seed, (e.offset + at) / TRANSFER_BLOCK};
+
+            if (XXH3_64bits(number, sizeof(number)) % share == 0)
+                vec_push(&kept,
+                         ((struct extent){e.offset + at, MIN(TRANSFER_BLOCK, e.length - at)}));
+        }
+    }
+    vec_done(plan);
+    *plan = kept;
+}
+
+/* All that source or target have: what the source has allocated, and what the target has mapped, since
+ * an interrupted copy of an older snapshot may have written blocks that are unallocated by now.  In whole
+ * pieces, or whole blocks where there may be digests to compare. */
+static int
+plan_everything(struct attempt *attempt, bool asks_source, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+    struct disk_source *source = attempt->source;
+
+    if (asks_source && source->ops->extents(source, 0, source->size, &task->plan, err) < 0)
+        return -1;
+    if (qcow2_mapped(attempt->image, &task->plan, err) < 0)
+        return -1;
+    return extents_widen(&task->plan, attempt->is_new_file ? 64 * KIB : TRANSFER_BLOCK,
+                         task->disk->capacity, err);
+}
+
+static int
+make_plan(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+    const struct migration_copy *copy = task->run->copy;
+    const struct migration_plan *given = copy->plans ? &copy->plans[task->index] : NULL;
+    bool is_sample =
+        copy->pass == PASS_VERIFY && task->run->m->spec->verify == CONFIG_VERIFY_SAMPLE;
+
+    task->plan.count = 0;
+    if (!given || given->is_everything) {
+        if (plan_everything(attempt, !is_sample, err) < 0)
+            return -1;
+        if (is_sample)
+            take_sample(&task->plan, (uint64_t)task->run->m->record.delta_rounds);
+        return 0;
+    }
+    for (size_t i = 0; i < given->extents.count; i++)
+        vec_push(&task->plan, given->extents.items[i]);
+    return 0;
+}
+
+/* Blocks that are about to be written are not verified any more. */
+static int
+forget_verified(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+    CLEANUP(store_bitmap_done) struct store_bitmap found = {0};
+    struct transfer_bitmap verified = {0};
+    int result = 0;
+
+    if (store_bitmap_load(task->store, task->disk->id, STORE_BITMAP_VERIFIED, &found, err) < 0)
+        return -1;
+    if (!found.bits)
+        return 0;
+    transfer_bitmap_init(&verified, task->disk->capacity);
+    if (found.length == transfer_bitmap_bytes(&verified)) {
+        memcpy(verified.bits, found.bits, found.length);
+        transfer_bitmap_clear_extents(&verified, &task->plan);
+    }
+    result = store_bitmap_save(task->store, task->disk->id, STORE_BITMAP_VERIFIED, NULL,
+                               verified.bits, transfer_bitmap_bytes(&verified), err);
+    transfer_bitmap_done(&verified);
+    return result;
+}
+
+/* ---- the transfer ----------------------------------------------------------------------------- */
 
 static int
 on_checkpoint(void *opaque, const struct transfer_progress *progress, struct err **err)
 {
-    struct checkpoint_context *context = opaque;
-    struct copy_task *task = context->task;
+    struct attempt *attempt = opaque;
+    struct copy_task *task = attempt->task;
     size_t blocks;
 
     (void)progress;
-    if (task->run->copy->pass != PASS_BASE)
-        return 0;
-    if (save_bitmap(task, context->bitmap, err) < 0)
+    if (save_bitmap(task, &attempt->bitmap, err) < 0)
         return -1;
-    blocks = count_blocks(context->bitmap);
-    task->has_advanced = task->has_advanced || blocks > task->recorded_blocks;
-    task->recorded_blocks = MAX(task->recorded_blocks, blocks);
+    blocks = count_blocks(&attempt->bitmap);
+    if (blocks > task->recorded_blocks) {
+        task->recorded_blocks = blocks;
+        task->has_advanced = true;
+    }
     return 0;
 }
 
 static void
 on_progress(void *opaque, const struct transfer_progress *progress)
 {
-    struct checkpoint_context *context = opaque;
-    struct copy_task *task = context->task;
+    struct attempt *attempt = opaque;
 
-    SCOPE_LOCK(&task->run->mutex);
-    task->progress = *progress;
+    SCOPE_LOCK(&attempt->task->run->mutex);
+    attempt->task->progress = *progress;
 }
 
-/* A base copy reads what the source has allocated, and what the target has mapped: an interrupted
- * copy of an older snapshot may have written blocks that are unallocated by now. */
-static int
-make_plan(struct copy_task *task, struct disk_source *source, struct qcow2_image *image,
-          struct err **err)
+static enum transfer_verify
+how_to_verify(const struct copy_task *task)
 {
+    if (task->run->copy->pass != PASS_VERIFY)
+        return TRANSFER_COPY;
+    return task->run->m->spec->verify == CONFIG_VERIFY_FULL ? TRANSFER_VERIFY_BOTH
+                                                            : TRANSFER_VERIFY_TARGET;
+}
+
+static int
+transfer_disk(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
     const struct migration_copy *copy = task->run->copy;
-
-    task->plan.count = 0;
-    if (copy->plans) {
-        for (size_t i = 0; i < copy->plans[task->index].count; i++)
-            vec_push(&task->plan, copy->plans[task->index].items[i]);
-        return 0;
-    }
-    if (source->ops->extents(source, 0, source->size, &task->plan, err) < 0 ||
-        qcow2_mapped(image, &task->plan, err) < 0)
-        return -1;
-    return extents_normalize(&task->plan, task->disk->capacity, 0, true, err);
-}
-
-static int
-transfer_disk(struct copy_task *task, struct disk_source *source, struct qcow2_image *image,
-              struct transfer_bitmap *bitmap, struct err **err)
-{
-    struct checkpoint_context context = {task, bitmap};
+    struct transfer_progress progress = {0};
     struct transfer_job job = {
-        .source = source,
-        .target = qcow2_target(image),
+        .source = attempt->source,
+        .target = qcow2_target(attempt->image),
         .pool = task->pool,
         .plan = &task->plan,
-        .done = task->run->copy->pass == PASS_BASE ? bitmap : NULL,
+        .digests = attempt->digests,
+        .unplanned_is_zero = !copy->plans || copy->plans[task->index].is_everything,
+        .verify = how_to_verify(task),
+        .done = &attempt->bitmap,
         .on_checkpoint = on_checkpoint,
         .on_progress = on_progress,
-        .opaque = &context,
+        .opaque = attempt,
         .cancel = &task->run->cancel,
         .pace = task->run->pace,
     };
+    int result = transfer_run(&job, &progress, err);
 
-    return transfer_run(&job, NULL, err);
+    task->mismatched_blocks += progress.mismatched_blocks;
+    if (job.verify)
+        task->verified_bytes += progress.same_bytes + progress.copied_bytes + progress.zeroed_bytes;
+    return result;
 }
 
 /* A place among the handles of all workers; the final sync does not wait in line, because a VM that is
@@ -186,30 +327,33 @@ take_slot(struct copy_task *task, int *ret_slot, struct err **err)
                                ret_slot, err);
 }
 
+static int
+move_bytes(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+
+    if (take_slot(task, &attempt->slot, err) < 0 || open_source(task, &attempt->source, err) < 0 ||
+        make_plan(attempt, err) < 0)
+        return -1;
+    if (task->run->copy->pass != PASS_VERIFY && forget_verified(attempt, err) < 0)
+        return -1;
+    return transfer_disk(attempt, err);
+}
+
 /* One attempt, from opening to closing.  The image is finished after the final pass. */
 static int
 copy_once(struct copy_task *task, struct err **err)
 {
-    CLEANUP(close_fdp) int slot = -1; /* given back after the source is closed */
-    CLEANUP(disk_source_closep) struct disk_source *source = NULL;
-    CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
-    struct transfer_bitmap bitmap = {0};
-    enum migration_pass pass = task->run->copy->pass;
-    bool is_empty = task->run->copy->plans && task->run->copy->plans[task->index].count == 0;
-    int result = -1;
+    CLEANUP(attempt_done) struct attempt attempt = {.task = task, .slot = -1};
+    const struct migration_copy *copy = task->run->copy;
+    const struct migration_plan *given = copy->plans ? &copy->plans[task->index] : NULL;
+    bool is_empty = given && !given->is_everything && given->extents.count == 0;
 
-    if (is_empty && pass != PASS_FINAL)
+    if (is_empty && copy->pass != PASS_FINAL)
         return 0;
-    if (open_target(task, &bitmap, &image, err) < 0)
-        goto out;
-    if (!is_empty && (take_slot(task, &slot, err) < 0 || open_source(task, &source, err) < 0 ||
-                      make_plan(task, source, image, err) < 0 ||
-                      transfer_disk(task, source, image, &bitmap, err) < 0))
-        goto out;
-    result = pass == PASS_FINAL ? qcow2_finish(&image, err) : 0;
-out:
-    transfer_bitmap_done(&bitmap);
-    return result;
+    if (open_target(&attempt, err) < 0 || (!is_empty && move_bytes(&attempt, err) < 0))
+        return -1;
+    return copy->pass == PASS_FINAL ? qcow2_finish(&attempt.image, err) : 0;
 }
 
 /* Waits before the next attempt; false when it is time to give up. */

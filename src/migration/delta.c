@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "migration/internal.h"
 
+#define LONG_VERIFICATION_MS 30000
+
 /* A disk's round is complete and durable: its change history moves on. */
 static int
 round_complete(struct migration *m, size_t index, struct err **err)
@@ -15,41 +17,9 @@ round_complete(struct migration *m, size_t index, struct err **err)
         disk->change_id = xstrdup(disk->pending_change_id);
     }
     disk->delta_rounds++;
-    return migration_save(m, err);
-}
-
-int
-migration_delta_round(struct migration *m, struct err **err)
-{
-    struct extents *plans = NULL;
-    struct migration_copy copy = {.pass = PASS_DELTA, .on_complete = round_complete};
-    int result = -1;
-
-    migration_log(m, LOG_INFO, "Running delta sync round %" PRId64, m->record.delta_rounds + 1);
-    /* The previous snapshot must be gone and consolidated before the next is taken; one that a crash
-     * left in mid-round has nothing that the next does not have. */
-    if (migration_sweep_snapshots(m, err) < 0 || migration_check_disks(m, err) < 0 ||
-        migration_take_snapshot(m, "delta", true, err) < 0)
+    if (migration_save(m, err) < 0)
         return -1;
-    migration_log(m, LOG_INFO, "Created delta snapshot (%s): %s", store_stage_name(m->record.stage),
-                  m->record.active_snapshot);
-    if (migration_query_changes(m, m->record.active_snapshot, &plans, err) < 0)
-        return -1;
-    copy.snapshot = m->record.active_snapshot;
-    copy.plans = plans;
-    if (migration_copy_disks(m, &copy, err) < 0) {
-        err_wrap(err, "delta round");
-        goto out;
-    }
-    m->record.delta_rounds++;
-    m->has_rounds_of_this_run = true;
-    if (migration_save(m, err) < 0 || migration_release_snapshot(m, err) < 0)
-        goto out;
-    (void)store_event_add(m->store, m->record.id, "round", "delta round complete", NULL);
-    result = 0;
-out:
-    migration_plans_free(plans, m->disks.count);
-    return result;
+    return store_bitmap_drop(m->store, disk->id, STORE_BITMAP_DONE, err);
 }
 
 /* A cutover that finalize_at brought about and that did not go through: somebody started the VM again,
@@ -60,7 +30,7 @@ is_finalize_at_spent(const struct migration *m)
     return m->record.powered_off_at && m->record.powered_off_at >= m->spec->finalize_at;
 }
 
-/* How long to wait before the next round, by the seed's rules: the usual interval, a shorter one in
+/* How long to wait before the next round, by the existing tool's rules: the usual interval, a shorter one in
  * the window before finalize_at, and never past it. */
 static int64_t
 interval_ms(const struct migration *m)
@@ -94,6 +64,59 @@ is_finalize_due(struct migration *m)
            (migration_finalize_requested(m, &request, NULL) == 0 && request != STORE_FINALIZE_NONE);
 }
 
+static bool
+is_in_finalize_window(const struct migration *m)
+{
+    return m->spec->finalize_at && !is_finalize_at_spent(m) &&
+           m->spec->finalize_at - clock_wall_s() <= m->spec->finalize_window;
+}
+
+/* In the first round, and shortly before the cutover for what was written since. */
+static bool
+is_verification_due(const struct migration *m, bool is_before_cutover)
+{
+    return m->spec->verify != CONFIG_VERIFY_NONE &&
+           (is_before_cutover || is_in_finalize_window(m) || !migration_was_verified(m));
+}
+
+int
+migration_delta_round(struct migration *m, bool is_before_cutover, struct err **err)
+{
+    struct migration_plan *plans = NULL;
+    struct migration_copy copy = {.pass = PASS_DELTA, .on_complete = round_complete};
+    int result = -1;
+
+    migration_log(m, LOG_INFO, "Running delta sync round %" PRId64, m->record.delta_rounds + 1);
+    /* The previous snapshot must be gone and consolidated before the next is taken; one that a crash
+     * left in mid-round has nothing that the next does not have. */
+    if (migration_sweep_snapshots(m, err) < 0 || migration_check_disks(m, err) < 0 ||
+        migration_take_snapshot(m, "delta", true, err) < 0)
+        return -1;
+    migration_log(m, LOG_INFO, "Created delta snapshot (%s): %s", store_stage_name(m->record.stage),
+                  m->record.active_snapshot);
+    if (migration_query_changes(m, m->record.active_snapshot, &plans, err) < 0)
+        return -1;
+    if (migration_carry_over_all(m, m->record.active_snapshot, NULL, err) < 0)
+        goto out;
+    copy.snapshot = m->record.active_snapshot;
+    copy.plans = plans;
+    if (migration_copy_disks(m, &copy, err) < 0) {
+        err_wrap(err, "delta round");
+        goto out;
+    }
+    if (is_verification_due(m, is_before_cutover) && migration_verify(m, err) < 0)
+        goto out;
+    m->record.delta_rounds++;
+    m->has_rounds_of_this_run = true;
+    if (migration_save(m, err) < 0 || migration_release_snapshot(m, err) < 0)
+        goto out;
+    (void)store_event_add(m->store, m->record.id, "round", "delta round complete", NULL);
+    result = 0;
+out:
+    migration_plans_free(plans, m->disks.count);
+    return result;
+}
+
 static int
 wait_for_next_round(struct migration *m, struct err **err)
 {
@@ -102,6 +125,38 @@ wait_for_next_round(struct migration *m, struct err **err)
     if (m->record.delta_rounds == 0)
         migration_log(m, LOG_INFO, "Waiting %" PRId64 "s before first delta sync round", ms / 1000);
     return migration_wait(m, ms, is_finalize_due, err);
+}
+
+/* A cutover that is due, asked for or scheduled, after the round that is about to run. */
+static bool
+is_cutover_next(const struct migration *m, enum store_finalize request)
+{
+    return request == STORE_FINALIZE_PLAIN || is_time_to_finalize(m);
+}
+
+/* The last round, and what a long verification in it has let pile up. */
+static int
+last_rounds(struct migration *m, struct err **err)
+{
+    int64_t began_ms = clock_monotonic_ms();
+
+    if (migration_delta_round(m, true, err) < 0)
+        return -1;
+    if (m->spec->verify == CONFIG_VERIFY_NONE ||
+        clock_monotonic_ms() - began_ms < LONG_VERIFICATION_MS)
+        return 0;
+    migration_log(m, LOG_INFO, "One more round, for what changed during the verification");
+    return migration_delta_round(m, false, err);
+}
+
+static void
+warn_unverified(struct migration *m)
+{
+    if (m->spec->verify == CONFIG_VERIFY_NONE || migration_was_verified(m))
+        return;
+    migration_log(m, LOG_WARNING, "cutting over without a verification: it was asked for at once");
+    (void)store_event_add(m->store, m->record.id, "warning", "not verified before the cutover",
+                          NULL);
 }
 
 int
@@ -121,11 +176,13 @@ migration_stage_delta(struct migration *m, struct err **err)
             migration_log(m, LOG_INFO, "finalize_at is reached, cutting over");
             break;
         }
-        if (migration_delta_round(m, err) < 0)
+        if (is_cutover_next(m, request) ? last_rounds(m, err) < 0
+                                        : migration_delta_round(m, false, err) < 0)
             return -1;
         if (request == STORE_FINALIZE_PLAIN)
             break;
     }
+    warn_unverified(m);
     return migration_power_down(m, err);
 }
 

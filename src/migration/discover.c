@@ -103,11 +103,33 @@ migration_check_source(const struct migration *m, struct err **err)
     return result;
 }
 
+/* VMware lets a disk grow while no snapshot is there.  The tracking of changes says nothing of the new
+ * part, or begins anew: so the disk is compared in full once. */
+static int
+follow_growth(struct migration *m, struct store_disk *disk, uint64_t capacity, struct err **err)
+{
+    CLEANUP(store_bitmap_done) struct store_bitmap done = {0};
+
+    migration_log(m, LOG_WARNING,
+                  "[%s] the disk has grown from %" PRIu64 " to %" PRIu64 " bytes: following",
+                  disk->name, disk->capacity, capacity);
+    if (store_bitmap_load(m->store, disk->id, STORE_BITMAP_DONE, &done, err) < 0 ||
+        /* One without blocks still says that the file was made. */
+        (done.bits &&
+         store_bitmap_save(m->store, disk->id, STORE_BITMAP_DONE, NULL, "", 0, err) < 0) ||
+        store_bitmap_drop(m->store, disk->id, STORE_BITMAP_VERIFIED, err) < 0)
+        return -1;
+    disk->capacity = capacity;
+    free(disk->change_id);
+    disk->change_id = xstrdup(""); /* none that anything has a history with */
+    return migration_save(m, err);
+}
+
 int
-migration_check_disks(const struct migration *m, struct err **err)
+migration_check_disks(struct migration *m, struct err **err)
 {
     for (size_t i = 0; i < m->disks.count; i++) {
-        const struct store_disk *known = &m->disks.items[i];
+        struct store_disk *known = &m->disks.items[i];
         const struct vsphere_disk *now = migration_source_disk(&m->vm.disks, known->device_key);
         char address[32];
 
@@ -121,9 +143,9 @@ migration_check_disks(const struct migration *m, struct err **err)
             err_set(err, E_SOURCE_CHANGED, "disk %s is at %s now", known->address, address);
             goto changed;
         }
-        if (now->capacity != known->capacity) {
+        if (now->capacity < known->capacity) {
             err_set(err, E_SOURCE_CHANGED,
-                    "disk %s has %" PRIu64 " bytes now, %" PRIu64 " at the start", known->address,
+                    "disk %s has shrunk: %" PRIu64 " bytes now, %" PRIu64 " before", known->address,
                     now->capacity, known->capacity);
             goto changed;
         }
@@ -133,6 +155,8 @@ migration_check_disks(const struct migration *m, struct err **err)
                     known->address, now->backing_uuid, known->backing_uuid);
             goto changed;
         }
+        if (now->capacity > known->capacity && follow_growth(m, known, now->capacity, err) < 0)
+            return -1;
     }
     if (m->vm.disks.count == m->disks.count)
         return 0;

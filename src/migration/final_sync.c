@@ -31,7 +31,9 @@ static int
 final_complete(struct migration *m, size_t index, struct err **err)
 {
     m->disks.items[index].is_finished = true;
-    return migration_save(m, err);
+    if (migration_save(m, err) < 0)
+        return -1;
+    return store_bitmap_drop(m->store, m->disks.items[index].id, STORE_BITMAP_DONE, err);
 }
 
 static int
@@ -50,15 +52,24 @@ adopt_current_paths(struct migration *m, struct err **err)
 static int
 copy_final(struct migration *m, const char *snapshot, struct err **err)
 {
-    struct migration_copy copy = {
-        .pass = PASS_FINAL, .snapshot = snapshot, .on_complete = final_complete};
-    struct extents *plans = NULL;
+    /* Of a VM that is off and was not touched since, blocks that were done stay done.  Version not
+     * known: an attempt of its own, so that nothing of another is taken for done. */
+    CLEANUP(free_charp)
+    char *off = m->record.change_version ? xasprintf("off/%s", m->record.change_version)
+                                         : xasprintf("off at %" PRId64, clock_monotonic_ms());
+    struct migration_copy copy = {.pass = PASS_FINAL,
+                                  .snapshot = snapshot,
+                                  .as_of = snapshot ? NULL : off,
+                                  .on_complete = final_complete};
+    struct migration_plan *plans = NULL;
     int result;
 
     if (migration_query_changes(m, snapshot, &plans, err) < 0)
         return -1;
     copy.plans = plans;
-    result = migration_copy_disks(m, &copy, err);
+    result = migration_carry_over_all(m, snapshot, copy.as_of, err);
+    if (result == 0)
+        result = migration_copy_disks(m, &copy, err);
     migration_plans_free(plans, m->disks.count);
     return result;
 }

@@ -1,5 +1,7 @@
 /* Data disks become volumes of the VM; then it gets its settings and is started. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "migration/step.h"
@@ -183,6 +185,18 @@ start_vm(struct migration *m, struct err **err)
     return migration_save(m, err);
 }
 
+/* The imported VM writes to its disks from now on: they speak of nothing any more. */
+static void
+remove_digests(const struct migration *m)
+{
+    for (size_t i = 0; i < m->disks.count; i++) {
+        CLEANUP(free_charp) char *path = migration_digests_path(m, &m->disks.items[i]);
+
+        if (unlink(path) < 0 && errno != ENOENT)
+            log_warning("%s: %s", path, strerror(errno));
+    }
+}
+
 int
 migration_stage_import_data(struct migration *m, struct err **err)
 {
@@ -201,5 +215,6 @@ migration_stage_import_data(struct migration *m, struct err **err)
     if (migration_wait(m, m->late_snapshot_ms - clock_monotonic_ms(), NULL, err) < 0 ||
         migration_sweep_snapshots(m, err) < 0)
         return err_wrap(err, "the VM is migrated; looking for snapshots left on the source");
+    remove_digests(m);
     return migration_enter(m, STAGE_DONE, err);
 }

@@ -72,8 +72,9 @@ int migration_find_source(struct migration *m, struct err **err);
 int migration_read_source(struct migration *m, struct err **err);
 /* Refuses what cannot be migrated, every reason in one message. */
 int migration_check_source(const struct migration *m, struct err **err);
-/* The VM's disks are still those of the record: keys, places, backing uuids and sizes. */
-int migration_check_disks(const struct migration *m, struct err **err);
+/* The VM's disks are still those of the record: keys, places, backing uuids and sizes.  One that has
+ * grown is recorded with its new size, and without a history: it is compared in full. */
+int migration_check_disks(struct migration *m, struct err **err);
 const struct vsphere_disk *migration_source_disk(const struct vsphere_disks *disks, int32_t key);
 
 /* snapshots.c.  At most one snapshot of ours exists at any time. */
@@ -88,17 +89,30 @@ int migration_sweep_snapshots(struct migration *m, struct err **err);
 
 /* ---- copying ---------------------------------------------------------------------------------- */
 
+/* All go on, after an interruption, from the blocks that their last checkpoint covered. */
 enum migration_pass {
-    PASS_BASE,  /* what is allocated; resumable block by block */
-    PASS_DELTA, /* what has changed */
-    PASS_FINAL, /* the same, of the powered-off VM; the image is finished after it */
+    PASS_BASE,   /* what is allocated */
+    PASS_DELTA,  /* what has changed */
+    PASS_FINAL,  /* the same, of the powered-off VM; the image is finished after it */
+    PASS_VERIFY, /* what is in the target, held against digests or source */
+};
+
+/* What a pass looks at of one disk. */
+struct migration_plan {
+    bool is_everything;     /* whatever source or target have: what is the same is not written */
+    struct extents extents; /* else these; normal */
 };
 
 struct migration_copy {
     enum migration_pass pass;
-    const char *snapshot;        /* moref; NULL: the powered-off VM's own disks */
-    const struct extents *plans; /* one a disk; NULL for PASS_BASE: asked of the source */
-    const bool *is_wanted;       /* which disks; NULL: all */
+    const char *snapshot;               /* moref; NULL: the powered-off VM's own disks */
+    const struct migration_plan *plans; /* one a disk; NULL: asked of source and target */
+    const bool *is_wanted;              /* which disks; NULL: all */
+    /* What blocks that are done are true of; NULL: the pending changeId of each disk. */
+    const char *as_of;
+    /* Asked now and then: the pass stops at a checkpoint when this says so, and has not failed; may be
+     * NULL. */
+    bool (*gives_way)(struct migration *m);
     /* Called on the migration's thread as each disk is complete and durable, in any order: the moment
      * to record it. */
     int (*on_complete)(struct migration *m, size_t disk, struct err **err);
@@ -113,11 +127,21 @@ int migration_slot_take(const char *control_dir, const volatile int *cancel, int
 
 /* changes.c: what has changed on each disk since its change_id, whole disks where the history is gone.
  * @snapshot NULL for the powered-off VM.  *ret_plans has one entry a disk. */
-int migration_query_changes(struct migration *m, const char *snapshot, struct extents **ret_plans,
-                            struct err **err);
-void migration_plans_free(struct extents *plans, size_t count);
+int migration_query_changes(struct migration *m, const char *snapshot,
+                            struct migration_plan **ret_plans, struct err **err);
+void migration_plans_free(struct migration_plan *plans, size_t count);
+/* Brings the done blocks of an interrupted pass from what they were true of to @as_of: those that have
+ * changed in between, or all of them where nobody knows, are not done any more. */
+int migration_carry_over(struct migration *m, const struct store_disk *disk, const char *snapshot,
+                         const char *as_of, struct err **err);
+/* The same for all disks; @as_of NULL: to the pending changeId of each. */
+int migration_carry_over_all(struct migration *m, const char *snapshot, const char *as_of,
+                             struct err **err);
 /* A changeId is "<uuid>/<sequence>"; another uuid, or none, means that tracking began anew. */
 bool migration_same_history(const char *a, const char *b);
+
+/* The file of a disk's digests; the caller frees. */
+char *migration_digests_path(const struct migration *m, const struct store_disk *disk);
 
 /* ---- stages ----------------------------------------------------------------------------------- */
 
@@ -137,8 +161,13 @@ int migration_stage_final_sync(struct migration *m, struct err **err);
 int migration_stage_import_root(struct migration *m, struct err **err);
 int migration_stage_import_data(struct migration *m, struct err **err);
 
-/* delta.c: one round while the VM may be running. */
-int migration_delta_round(struct migration *m, struct err **err);
+/* verify.c: verifies what was copied, as the spec asks, against the snapshot of the round at hand whose
+ * disks are complete.  What differs is repaired and reported. */
+int migration_verify(struct migration *m, struct err **err);
+/* Whether anything of the migration was verified yet. */
+bool migration_was_verified(const struct migration *m);
+/* delta.c: one round while the VM may be running; with a verification where one is due. */
+int migration_delta_round(struct migration *m, bool is_before_cutover, struct err **err);
 /* shutdown.c: brings the VM down by the shutdown mode; on success it is off, the stage is
  * final_sync, or awaiting_shutdown_action when somebody is to be asked first. */
 int migration_power_down(struct migration *m, struct err **err);

@@ -121,3 +121,9 @@ migration_disk_names(const struct vsphere_vm *vm, const struct vsphere_disk *dis
     if (colon)
         *colon = '-';
 }
+
+char *
+migration_digests_path(const struct migration *m, const struct store_disk *disk)
+{
+    return xasprintf("%s/%s.digests", m->record.directory, disk->name);
+}

@@ -130,6 +130,8 @@ disk_json(const struct migration *m, size_t index)
     put_number(object, "delta_rounds", (uint64_t)disk->delta_rounds);
     put_number(object, "base_bytes", disk->base_bytes);
     put_number(object, "base_ms", disk->base_ms);
+    put_number(object, "verified_bytes", disk->verified_bytes);
+    put_number(object, "mismatched_blocks", disk->mismatched_blocks);
     return object;
 }
 

@@ -1,4 +1,4 @@
-/* What belongs to one disk beside its row: the bitmap of the pass that runs, and its progress. */
+/* What belongs to one disk beside its row: its bitmaps, and its progress. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,54 +11,73 @@
 #define MAX_BITMAP_BYTES (64 * MIB)
 
 int
-store_bitmap_save(struct store *store, int64_t disk, const void *bits, size_t length,
-                  struct err **err)
+store_bitmap_save(struct store *store, int64_t disk, enum store_bitmap_kind kind, const char *as_of,
+                  const void *bits, size_t length, struct err **err)
 {
     CLEANUP(store_finalizep)
-    sqlite3_stmt *stmt =
-        store_prepare(store,
-                      bits ? "INSERT OR REPLACE INTO bitmap (disk, bits) VALUES (?, ?)"
-                           : "DELETE FROM bitmap WHERE disk = ?",
-                      err);
+    sqlite3_stmt *stmt = store_prepare(
+        store, "INSERT OR REPLACE INTO bitmap (disk, kind, as_of, bits) VALUES (?, ?, ?, ?)", err);
 
     if (!stmt)
         return -1;
     if (length > MAX_BITMAP_BYTES)
         return err_set(err, E_LIMIT, "a bitmap of %zu bytes", length);
     sqlite3_bind_int64(stmt, 1, disk);
-    if (bits)
-        sqlite3_bind_blob64(stmt, 2, length ? bits : "", length, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 2, kind);
+    store_bind_text(stmt, 3, as_of);
+    sqlite3_bind_blob64(stmt, 4, length ? bits : "", length, SQLITE_STATIC);
     return store_run(store, stmt, err);
 }
 
 int
-store_bitmap_load(struct store *store, int64_t disk, void **ret_bits, size_t *ret_length,
-                  struct err **err)
+store_bitmap_drop(struct store *store, int64_t disk, enum store_bitmap_kind kind, struct err **err)
 {
     CLEANUP(store_finalizep)
-    sqlite3_stmt *stmt = store_prepare(store, "SELECT bits FROM bitmap WHERE disk = ?", err);
-    size_t length;
-    void *bits;
+    sqlite3_stmt *stmt =
+        store_prepare(store, "DELETE FROM bitmap WHERE disk = ? AND kind = ?", err);
+
+    if (!stmt)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, disk);
+    sqlite3_bind_int64(stmt, 2, kind);
+    return store_run(store, stmt, err);
+}
+
+int
+store_bitmap_load(struct store *store, int64_t disk, enum store_bitmap_kind kind,
+                  struct store_bitmap *ret, struct err **err)
+{
+    CLEANUP(store_finalizep)
+    sqlite3_stmt *stmt =
+        store_prepare(store, "SELECT bits, as_of FROM bitmap WHERE disk = ? AND kind = ?", err);
+    const char *as_of;
     int rc;
 
     if (!stmt)
         return -1;
     sqlite3_bind_int64(stmt, 1, disk);
+    sqlite3_bind_int64(stmt, 2, kind);
     rc = store_step(store, stmt, err);
     if (rc < 0)
         return -1;
-    if (rc == 0) {
-        *ret_bits = NULL;
-        *ret_length = 0;
+    *ret = (struct store_bitmap){0};
+    if (rc == 0)
         return 0;
-    }
-    length = (size_t)sqlite3_column_bytes(stmt, 0);
-    bits = xcalloc(length, 1);
-    if (length)
-        memcpy(bits, sqlite3_column_blob(stmt, 0), length);
-    *ret_bits = bits;
-    *ret_length = length;
+    ret->length = (size_t)sqlite3_column_bytes(stmt, 0);
+    ret->bits = xcalloc(ret->length, 1);
+    if (ret->length)
+        memcpy(ret->bits, sqlite3_column_blob(stmt, 0), ret->length);
+    as_of = (const char *)sqlite3_column_text(stmt, 1);
+    ret->as_of = as_of ? xstrdup(as_of) : NULL;
     return 0;
+}
+
+void
+store_bitmap_done(struct store_bitmap *bitmap)
+{
+    free(bitmap->bits);
+    free(bitmap->as_of);
+    *bitmap = (struct store_bitmap){0};
 }
 
 static int

@@ -74,6 +74,9 @@ static const struct column disk_columns[] = {
     DISK(INT64, delta_rounds),
     DISK(INT64, base_bytes),
     DISK(INT64, base_ms),
+    DISK(INT64, verified_at),
+    DISK(INT64, verified_bytes),
+    DISK(INT64, mismatched_blocks),
     DISK(TEXT, volume_id),
     DISK(TEXT, attached_to_vm_id),
 };

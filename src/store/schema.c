@@ -108,6 +108,22 @@ static const char *const steps[] = {
     /* Specs may name a VM by either of its uuids, or by name and datacenter. */
     "ALTER TABLE migration ADD COLUMN bios_uuid TEXT;"
     "ALTER TABLE migration ADD COLUMN datacenter TEXT;",
+
+    /* Passes other than the base copy are gone on with too, and what was verified is kept apart. */
+    "ALTER TABLE bitmap RENAME TO old_bitmap;"
+    "CREATE TABLE bitmap ("
+    " disk INTEGER NOT NULL REFERENCES disk (id) ON DELETE CASCADE,"
+    " kind INTEGER NOT NULL,"
+    " as_of TEXT,"
+    " bits BLOB NOT NULL,"
+    " PRIMARY KEY (disk, kind));"
+    "INSERT INTO bitmap (disk, kind, as_of, bits)"
+    " SELECT old_bitmap.disk, 0, disk.change_id, old_bitmap.bits"
+    " FROM old_bitmap JOIN disk ON disk.id = old_bitmap.disk;"
+    "DROP TABLE old_bitmap;"
+    "ALTER TABLE disk ADD COLUMN verified_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE disk ADD COLUMN verified_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE disk ADD COLUMN mismatched_blocks INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int

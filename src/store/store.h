@@ -74,6 +74,8 @@ struct store_disk {
     bool is_base_copied, is_finished /* file closed, exact refcounts */;
     int64_t delta_rounds;
     uint64_t base_bytes, base_ms; /* of the base copy, over all runs: for the summary */
+    int64_t verified_at;          /* seconds since 1970, of the last verification; 0: none */
+    uint64_t verified_bytes, mismatched_blocks; /* over all verifications; those were repaired */
     char *volume_id, *attached_to_vm_id;
 };
 VEC_DECLARE(store_disks, struct store_disk);
@@ -98,11 +100,24 @@ void store_migration_done(struct store_migration *migration);
 void store_migrations_done(struct store_migrations *migrations);
 void store_disks_done(struct store_disks *disks);
 
-/* The done-bitmap of a disk's current pass; @bits NULL when there is none (*ret_bits owned). */
-int store_bitmap_save(struct store *store, int64_t disk, const void *bits, size_t length,
+/* The bitmaps of a disk, one of each kind at most.  @as_of (may be NULL) says what the set bits are true
+ * of: they are saved and loaded together. */
+enum store_bitmap_kind {
+    STORE_BITMAP_DONE,     /* blocks done in the pass that runs, or that was interrupted */
+    STORE_BITMAP_VERIFIED, /* blocks that were verified and not written since */
+};
+struct store_bitmap {
+    void *bits; /* owned; NULL: there is no bitmap */
+    size_t length;
+    char *as_of; /* owned */
+};
+int store_bitmap_save(struct store *store, int64_t disk, enum store_bitmap_kind kind,
+                      const char *as_of, const void *bits, size_t length, struct err **err);
+int store_bitmap_load(struct store *store, int64_t disk, enum store_bitmap_kind kind,
+                      struct store_bitmap *ret, struct err **err);
+int store_bitmap_drop(struct store *store, int64_t disk, enum store_bitmap_kind kind,
                       struct err **err);
-int store_bitmap_load(struct store *store, int64_t disk, void **ret_bits, size_t *ret_length,
-                      struct err **err);
+void store_bitmap_done(struct store_bitmap *bitmap);
 
 /* Lossy by design: what the progress display reads, at most about once a second. */
 struct store_progress {

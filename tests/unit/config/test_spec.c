@@ -236,6 +236,7 @@ bad_values_are_refused_with_their_place(void **state)
         {"finalize_at: 1969-01-01T00:00", "expected a time after 1970"},
         {"finalize_at: [1]", "migration.finalize_at: expected text, not a list"},
         {"shutdown_mode: hard", "migration.shutdown_mode: expected auto, force or manual"},
+        {"verify: some", "migration.verify: expected none, sample or full"},
         {"snapshot_quiesce: 1", "migration.snapshot_quiesce: expected auto, true or false"},
         {"readers: -1", "migration.readers: expected a whole number not below 0, not \"-1\""},
         {"run_virt_v2v: 2", "migration.run_virt_v2v: expected true or false"},
@@ -635,6 +636,7 @@ a_written_spec_holds_what_was_merged(void **state)
                               "  run_virt_v2v: false\n"
                               "  snapshot_quiesce: \"auto\"\n"
                               "  shutdown_mode: \"auto\"\n"
+                              "  verify: \"sample\"\n"
                               "  start_vm_after_import: false\n"
                               "target:\n"
                               "  cloudstack:\n"

@@ -29,7 +29,8 @@ write_rounds(int report)
             disks.items[i].change_id = xasprintf("52/%d", (int)migration.delta_rounds);
         }
         if (store_migration_save(store, &migration, &disks, NULL) < 0 ||
-            store_bitmap_save(store, disks.items[0].id, &migration.delta_rounds, 8, NULL) < 0)
+            store_bitmap_save(store, disks.items[0].id, STORE_BITMAP_DONE, NULL,
+                              &migration.delta_rounds, 8, NULL) < 0)
             _exit(2);
         if (write(report, &migration.delta_rounds, sizeof(int64_t)) != sizeof(int64_t))
             _exit(3);
@@ -43,8 +44,8 @@ check_consistency(void)
     CLEANUP(store_disks_done) struct store_disks disks = {0};
     CLEANUP(store_closep) struct store *store = open_store();
     struct err *err = NULL;
-    int64_t *bits = NULL;
-    size_t length;
+    struct store_bitmap bitmap;
+    int64_t rounds;
 
     assert_ok(store_migration_find(store, "vc.example.com", "vm-1", &migration, &err), &err);
     assert_ok(store_disks_load(store, migration.id, &disks, &err), &err);
@@ -56,12 +57,13 @@ check_consistency(void)
         if (migration.delta_rounds)
             assert_string_equal(disks.items[i].change_id, id);
     }
-    assert_ok(store_bitmap_load(store, disks.items[0].id, (void **)&bits, &length, &err), &err);
-    if (bits) {
-        assert_int_equal(length, 8);
-        assert_in_range(migration.delta_rounds - *bits, 0, 1);
-        free(bits);
+    assert_ok(store_bitmap_load(store, disks.items[0].id, STORE_BITMAP_DONE, &bitmap, &err), &err);
+    if (bitmap.bits) {
+        assert_int_equal(bitmap.length, 8);
+        memcpy(&rounds, bitmap.bits, sizeof(rounds));
+        assert_in_range(migration.delta_rounds - rounds, 0, 1);
     }
+    store_bitmap_done(&bitmap);
     return migration.delta_rounds;
 }
 
@@ -106,8 +108,6 @@ a_killed_writer_leaves_whole_saves_only(void **state)
         assert_true(check_consistency() >= last);
     }
 }
-
-#define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
 
 int
 main(void)
