@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "base/util.h"
 
+#define QCOW2_RESERVE_BITS 16U /* smaller clusters would need tables that are too large */
+
 static void
 put32(uint8_t *p, uint32_t value)
 {
@@ -45,38 +47,89 @@ divide_up(uint64_t value, uint64_t unit)
     return value / unit + (value % unit != 0);
 }
 
-int
-qcow2_geometry_init(struct qcow2_geometry *geometry, uint64_t size, unsigned cluster_bits,
-                    struct err **err)
+/* What follows from size and cluster size alone. */
+static int
+geometry_of_disk(struct qcow2_geometry *g, uint64_t size, unsigned cluster_bits, struct err **err)
 {
-    struct qcow2_geometry g = {.size = size, .cluster_bits = cluster_bits};
-    uint64_t cs = 1ULL << cluster_bits, fully_mapped;
-
     if (size == 0 || size % DISK_SECTOR)
         return err_set(err, E_TARGET_SIZE, "%" PRIu64 " bytes is not whole sectors", size);
     if (cluster_bits < QCOW2_MIN_CLUSTER_BITS || cluster_bits > QCOW2_MAX_CLUSTER_BITS)
         return err_set(err, E_TARGET_SIZE, "clusters of 2^%u bytes are not supported",
                        cluster_bits);
-    g.cluster_size = cs;
-    g.guest_clusters = divide_up(size, cs);
-    g.l2_entries = cs / 8;
-    g.span_clusters = cs / 2;
-    g.l1_entries = divide_up(g.guest_clusters, g.l2_entries);
-    if (g.l1_entries > QCOW2_MAX_L1_BYTES / 8)
+    *g = (struct qcow2_geometry){.size = size, .cluster_bits = cluster_bits};
+    g->cluster_size = 1ULL << cluster_bits;
+    g->guest_clusters = divide_up(size, g->cluster_size);
+    g->l2_entries = g->cluster_size / 8;
+    g->span_clusters = g->cluster_size / 2;
+    g->l1_entries = divide_up(g->guest_clusters, g->l2_entries);
+    return 0;
+}
+
+/* Spans of a fully mapped disk. */
+static uint64_t
+count_spans(const struct qcow2_geometry *g)
+{
+    return divide_up(g->guest_clusters + 2 * g->l1_entries, g->span_clusters) + 1;
+}
+
+/* Where the fixed parts are; -1 when they would fill more than half of span 0. */
+static int
+place_tables(struct qcow2_geometry *g, uint64_t table_bytes, uint64_t l1_bytes)
+{
+    g->table_bytes = table_bytes;
+    g->table_entries = table_bytes / 8;
+    g->table_offset = g->cluster_size;
+    g->l1_bytes = l1_bytes;
+    g->l1_offset = g->table_offset + table_bytes;
+    g->refblock0_offset = g->l1_offset + l1_bytes;
+    g->first_free = g->refblock0_offset / g->cluster_size + 1;
+    return g->first_free > g->span_clusters / 2 ? -1 : 0;
+}
+
+int
+qcow2_geometry_init(struct qcow2_geometry *geometry, uint64_t size, unsigned cluster_bits,
+                    struct err **err)
+{
+    struct qcow2_geometry g, reserved;
+    uint64_t l1_bytes, table_bytes;
+
+    if (geometry_of_disk(&g, size, cluster_bits, err) < 0 ||
+        geometry_of_disk(&reserved,
+                         cluster_bits >= QCOW2_RESERVE_BITS ? MAX(size, QCOW2_RESERVE) : size,
+                         cluster_bits, err) < 0)
+        return -1;
+    l1_bytes = round_up(reserved.l1_entries * 8, g.cluster_size);
+    /* Four times what the disk needs when fully mapped: clusters are not used again before finish. */
+    table_bytes = round_up(MAX(count_spans(&g) * 4, count_spans(&reserved)) * 8, g.cluster_size);
+    if (l1_bytes > QCOW2_MAX_L1_BYTES || table_bytes > QCOW2_MAX_TABLE_BYTES ||
+        place_tables(&g, table_bytes, l1_bytes) < 0)
         return err_set(err, E_TARGET_SIZE,
-                       "%" PRIu64 " bytes is too large for clusters of %" PRIu64, size, cs);
-    g.l1_bytes = round_up(g.l1_entries * 8, cs);
-    /* Four times what a fully mapped disk needs: clusters are not used again before finish. */
-    fully_mapped = divide_up(g.guest_clusters + 2 * g.l1_entries, g.span_clusters) + 1;
-    g.table_bytes = round_up(fully_mapped * 4 * 8, cs);
-    g.table_entries = g.table_bytes / 8;
-    g.table_offset = cs;
-    g.l1_offset = g.table_offset + g.table_bytes;
-    g.refblock0_offset = g.l1_offset + g.l1_bytes;
-    g.first_free = g.refblock0_offset / cs + 1;
-    if (g.table_bytes > QCOW2_MAX_TABLE_BYTES || g.first_free > g.span_clusters / 2)
-        return err_set(err, E_TARGET_SIZE,
-                       "%" PRIu64 " bytes is too large for clusters of %" PRIu64, size, cs);
+                       "%" PRIu64 " bytes is too large for clusters of %" PRIu64, size,
+                       g.cluster_size);
+    *geometry = g;
+    return 0;
+}
+
+int
+qcow2_geometry_adopt(struct qcow2_geometry *geometry, const struct qcow2_header *header,
+                     uint64_t size, struct err **err)
+{
+    struct qcow2_geometry g;
+    uint64_t cs;
+
+    if (geometry_of_disk(&g, size, header->cluster_bits, err) < 0)
+        return -1;
+    cs = g.cluster_size;
+    if (place_tables(&g, header->table_clusters * cs, round_up(header->l1_entries * 8, cs)) < 0 ||
+        header->l1_offset != g.l1_offset || header->table_offset != g.table_offset ||
+        header->refcount_order != 4)
+        return err_set(err, E_TARGET_FORMAT, "its layout is not ours: another program changed it");
+    if (g.l1_entries > qcow2_l1_capacity(&g) || count_spans(&g) > g.table_entries) {
+        err_set(err, E_TARGET_SIZE,
+                "its tables were made for %" PRIu64 " bytes and have no room for %" PRIu64,
+                header->size, size);
+        return err_hint(err, "run `v2c-engine forget` and begin anew: a new file has room to grow");
+    }
     *geometry = g;
     return 0;
 }
@@ -91,7 +144,7 @@ qcow2_header_encode(const struct qcow2_geometry *geometry, const char *owner_id,
     put32(page + 4, 3);
     put32(page + 20, geometry->cluster_bits);
     put64(page + 24, geometry->size);
-    put32(page + 36, (uint32_t)geometry->l1_entries);
+    put32(page + 36, (uint32_t)qcow2_l1_capacity(geometry));
     put64(page + 40, geometry->l1_offset);
     put64(page + 48, geometry->table_offset);
     put32(page + 56, (uint32_t)(geometry->table_bytes / geometry->cluster_size));
@@ -101,6 +154,13 @@ qcow2_header_encode(const struct qcow2_geometry *geometry, const char *owner_id,
     put32(extension + 4, QCOW2_ID_SIZE);
     memcpy(extension + 8, owner_id, strnlen(owner_id, QCOW2_ID_SIZE - 1));
     /* The end extension is eight zero bytes, already there. */
+}
+
+void
+qcow2_header_grow(const struct qcow2_geometry *geometry, uint8_t *page)
+{
+    put64(page + 24, geometry->size);
+    put32(page + 36, (uint32_t)qcow2_l1_capacity(geometry));
 }
 
 /* Looks for our extension.  They end with type 0, or with the bytes we have of cluster 0. */

@@ -25,6 +25,9 @@
  *     span 0:  header | refcount table | L1 | refcount block 0 | L2 slab | data and further slabs
  *     span k:  refcount block k | data and slabs
  * Clusters are handed out in the order they are asked for; L2 tables come from slabs of up to 1 MiB.
+ * Refcount table and L1 have room for a disk of QCOW2_RESERVE bytes (with clusters of 64 KiB and more;
+ * with smaller ones, which only tests use, what whole clusters hold): so a disk can grow without
+ * anything being moved.  The header declares all of it, and what is not used costs no blocks.
  *
  * Invariants:
  *     I1  refcount on disk >= references on disk, for any subset of writes not yet synced: the block
@@ -40,7 +43,8 @@
  *         A partial write to a ZERO cluster gets a new cluster: the old bytes must not come back.
  *     I6  an extent is done only when its data was written before the start of the sync that also
  *         covers its L2 page.
- *     I7  the header is written once, and never names a feature.
+ *     I7  the header never names a feature, and never changes but for the size, upwards, and with it
+ *         the count of L1 entries where an older version declared fewer than there is room for.
  *
  * Order of writes:
  *     create      length, refcount block 0, refcount table; sync; header; sync; link to its name; sync
@@ -51,6 +55,9 @@
  *     finish      checkpoint; ZERO clusters unmapped, empty L2 tables dropped; sync; refcounts as
  *                 recounted from the map; sync; holes punched where nothing is used, as far as the
  *                 file system can; length; sync
+ *     grow        (within resume, after the rest of it) zeroes over what lies behind the old end in the
+ *                 last cluster, and behind the old end of L1; sync; header: size and L1 entries, in one
+ *                 sector; sync.  Only then is anything written behind the old end
  *     resume      everything validated; spans beyond the last reference dropped, sync; length down to
  *                 the last reference and up to the end of its span (this restores I4); refcount
  *                 blocks of ones; sync */
@@ -69,8 +76,9 @@
 #define QCOW2_MIN_CLUSTER_BITS  12U         /* that we write; a page is the unit of our metadata */
 #define QCOW2_MAX_CLUSTER_BITS  18U
 #define QCOW2_PAGE              4096U
-#define QCOW2_MAX_L1_BYTES      (32U << 20) /* QEMU's limit */
-#define QCOW2_MAX_TABLE_BYTES   (8U << 20)  /* QEMU's limit for the refcount table */
+#define QCOW2_RESERVE           (62ULL << 40) /* the largest disk of VMware */
+#define QCOW2_MAX_L1_BYTES      (32U << 20)   /* QEMU's limit */
+#define QCOW2_MAX_TABLE_BYTES   (8U << 20)    /* QEMU's limit for the refcount table */
 
 #define QCOW2_COPIED            (1ULL << 63)
 #define QCOW2_COMPRESSED        (1ULL << 62)
@@ -78,23 +86,32 @@
 #define QCOW2_OFFSET_MASK       0x00fffffffffffe00ULL
 #define QCOW2_TABLE_OFFSET_MASK 0xfffffffffffffe00ULL /* of a refcount table entry */
 
-/* Where things are in an image of ours: all of it follows from size and cluster size. */
+/* Where things are in an image of ours: the two tables' lengths are chosen when it is made, all else
+ * follows from them, the size and the cluster size. */
 struct qcow2_geometry {
     uint64_t size;
     unsigned cluster_bits;
     uint64_t cluster_size;
     uint64_t guest_clusters;
-    uint64_t l2_entries; /* of one table */
-    uint64_t l1_entries, l1_offset, l1_bytes;
+    uint64_t l2_entries;          /* of one table */
+    uint64_t l1_entries;          /* that the size needs */
+    uint64_t l1_offset, l1_bytes; /* of the whole table, in clusters: see qcow2_l1_capacity */
     uint64_t table_entries, table_offset, table_bytes; /* the refcount table */
     uint64_t refblock0_offset;
     uint64_t first_free;    /* cluster number after the fixed ones */
     uint64_t span_clusters; /* covered by one refcount block */
 };
 
-/* E_TARGET_SIZE when no image of ours can have that size. */
+/* Of a new image.  E_TARGET_SIZE when no image of ours can have that size. */
 int qcow2_geometry_init(struct qcow2_geometry *geometry, uint64_t size, unsigned cluster_bits,
                         struct err **err);
+
+/* L1 entries there is room for. */
+static inline uint64_t
+qcow2_l1_capacity(const struct qcow2_geometry *geometry)
+{
+    return geometry->l1_bytes / 8;
+}
 
 /* A header as found in any QCOW2 file of version 3. */
 struct qcow2_header {
@@ -107,9 +124,16 @@ struct qcow2_header {
     char owner_id[QCOW2_ID_SIZE];
 };
 
+/* Of an image that is there, when its disk is to have @size bytes.  E_TARGET_SIZE when its tables are
+ * too small for that, E_TARGET_FORMAT when they are not where ours are. */
+int qcow2_geometry_adopt(struct qcow2_geometry *geometry, const struct qcow2_header *header,
+                         uint64_t size, struct err **err);
+
 /* Fills @page of QCOW2_PAGE bytes. */
 void qcow2_header_encode(const struct qcow2_geometry *geometry, const char *owner_id,
                          uint8_t *page);
+/* Changes in the first @page of a file what growth changes (I7). */
+void qcow2_header_grow(const struct qcow2_geometry *geometry, uint8_t *page);
 /* @data: the first @length bytes of the file.  E_TARGET_FORMAT for what is no version 3 image, is
  * damaged, or uses what we do not: a backing file, encryption, snapshots, any incompatible feature. */
 int qcow2_header_decode(const uint8_t *data, size_t length, struct qcow2_header *ret_header,

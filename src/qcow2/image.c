@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -22,10 +23,15 @@ qcow2_memory(size_t bytes)
     return memory;
 }
 
+/* Mapped, not allocated: only pages that are used cost anything. */
 static void
 array_init(struct qcow2_array *array, uint64_t bytes, uint64_t offset)
 {
-    array->entries = qcow2_memory(bytes);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED)
+        abort();
+    array->entries = memory;
     array->bytes = bytes;
     array->offset = offset;
     array->dirty = xcalloc(bytes / QCOW2_PAGE, 1);
@@ -34,7 +40,8 @@ array_init(struct qcow2_array *array, uint64_t bytes, uint64_t offset)
 static void
 array_done(struct qcow2_array *array)
 {
-    free(array->entries);
+    if (array->entries)
+        (void)munmap(array->entries, array->bytes);
     free(array->dirty);
 }
 
@@ -55,7 +62,7 @@ qcow2_image_new(const char *path, const struct qcow2_geometry *geometry, struct 
     image->path = xstrdup(path);
     image->g = *geometry;
     image->file = IO_FILE_NONE;
-    array_init(&image->l1, geometry->l1_bytes, geometry->l1_offset);
+    array_init(&image->l1, round_up(geometry->l1_entries * 8, QCOW2_PAGE), geometry->l1_offset);
     array_init(&image->table, geometry->table_bytes, geometry->table_offset);
     image->l2 = xcalloc(geometry->l1_entries, sizeof(image->l2[0]));
     image->max_tables = MAX(L2_CACHE_BYTES / geometry->cluster_size, MIN_TABLES);

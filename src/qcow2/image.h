@@ -1,6 +1,7 @@
 /* Inside qcow2: an open image and what its files share.
  *
  *   create.c, resume.c   how an image comes to be
+ *   grow.c               a disk that has become larger
  *   map.c                L1, and a bounded cache of L2 tables
  *   alloc.c              clusters, and the preparation of spans
  *   target.c             disk_target: writes, zeroes, completions
@@ -36,10 +37,11 @@ struct qcow2_table {
     struct qcow2_table *newer, *older; /* by last use */
 };
 
-/* A table that is held whole: L1, and the refcount table. */
+/* A table that is held whole: L1 as far as the disk needs it, and the refcount table.  What is not
+ * used of it takes no memory. */
 struct qcow2_array {
     uint64_t *entries; /* big endian, aligned for direct I/O */
-    uint64_t bytes;    /* whole clusters */
+    uint64_t bytes;    /* whole pages */
     uint64_t offset;   /* in the file */
     uint8_t *dirty;    /* one byte a page */
 };
@@ -189,6 +191,11 @@ void qcow2_map_done(struct qcow2_image *image);
 
 int qcow2_alloc_cluster(struct qcow2_image *image, uint64_t *ret_host, struct err **err);
 int qcow2_alloc_table(struct qcow2_image *image, uint64_t *ret_host, struct err **err);
+
+/* ---- grow.c ----------------------------------------------------------------------------------- */
+
+/* Makes the file, whose header is @header, that of a disk of image->g.size bytes: format.h, "grow". */
+int qcow2_grow(struct qcow2_image *image, const struct qcow2_header *header, struct err **err);
 
 /* ---- checkpoint.c ----------------------------------------------------------------------------- */
 

@@ -32,7 +32,10 @@ struct qcow2_options {
 int qcow2_create(const char *path, uint64_t size, const struct qcow2_options *options,
                  struct qcow2_image **ret_image, struct err **err);
 /* Opens an image of ours to go on writing: everything up to the last checkpoint is there, nothing
- * after it is trusted.  E_TARGET_FORMAT when it is not ours or has another owner id. */
+ * after it is trusted.  A @size larger than the image's grows it, durably before this returns; what is
+ * new reads as zeroes.  E_TARGET_SIZE for a smaller one, or one that its tables have no room for (they
+ * have it for 62 TiB; in files of earlier versions for 4 TiB).  E_TARGET_FORMAT when it is not ours or
+ * has another owner id. */
 int qcow2_resume(const char *path, uint64_t size, const struct qcow2_options *options,
                  struct qcow2_image **ret_image, struct err **err);
 /* The image as a disk_target; owned by the image, closed with it. */

@@ -7,22 +7,19 @@
 #include "qcow2/image.h"
 #include "qcow2/scan.h"
 
-/* An image of ours is where our geometry says, in every field. */
+/* The refcount blocks of an image of ours are where our geometry says. */
 static int
-check_layout(const struct qcow2_scan *scan, const struct qcow2_geometry *g, struct err **err)
+check_refblocks(const struct qcow2_scan *scan, const struct qcow2_geometry *g, struct err **err)
 {
-    const struct qcow2_header *h = &scan->header;
     uint64_t span_bytes = g->span_clusters * g->cluster_size;
 
-    if (h->l1_offset != g->l1_offset || h->l1_entries != g->l1_entries ||
-        h->table_offset != g->table_offset ||
-        h->table_clusters != g->table_bytes / g->cluster_size || h->refcount_order != 4 ||
-        scan->table[0] != g->refblock0_offset)
-        return err_set(err, E_TARGET_FORMAT, "its layout is not ours: another program changed it");
-    for (uint64_t span = 1; span < scan->table_entries; span++)
-        if (scan->table[span] && scan->table[span] != span * span_bytes)
+    for (uint64_t span = 0; span < scan->table_entries; span++) {
+        uint64_t expected = span == 0 ? g->refblock0_offset : span * span_bytes;
+
+        if (scan->table[span] != expected && (scan->table[span] || span == 0))
             return err_set(err, E_TARGET_FORMAT,
                            "its refcount blocks are not ours: another program changed it");
+    }
     return 0;
 }
 
@@ -39,21 +36,25 @@ check_owner(const struct qcow2_scan *scan, uint64_t size, const struct qcow2_opt
     if (strcmp(h->owner_id, options->owner_id))
         return err_set(err, E_TARGET_FORMAT, "it belongs to migration \"%s\", not \"%s\"",
                        h->owner_id, options->owner_id);
-    if (h->size != size)
-        return err_set(err, E_TARGET_SIZE,
-                       "it is for a disk of %" PRIu64 " bytes, the source has %" PRIu64, h->size,
-                       size);
+    if (h->size > size) {
+        err_set(err, E_TARGET_SIZE,
+                "it is for a disk of %" PRIu64 " bytes, the source has only %" PRIu64, h->size,
+                size);
+        return err_hint(err, "VMware cannot shrink a disk: it was replaced by another one");
+    }
     return 0;
 }
 
 static void
 load_arrays(struct qcow2_image *image, const struct qcow2_scan *scan)
 {
-    for (uint64_t i = 0; i < image->g.l1_entries; i++)
-        qcow2_array_set(&image->l1, i, scan->l1[i]);
+    for (uint64_t i = 0; i < MIN(image->g.l1_entries, scan->header.l1_entries); i++)
+        if (scan->l1[i])
+            qcow2_array_set(&image->l1, i, scan->l1[i]);
     memset(image->l1.dirty, 0, image->l1.bytes / QCOW2_PAGE);
     for (uint64_t i = 0; i < image->g.table_entries; i++)
-        qcow2_array_set(&image->table, i, scan->table[i]);
+        if (scan->table[i])
+            qcow2_array_set(&image->table, i, scan->table[i]);
     memset(image->table.dirty, 0, image->table.bytes / QCOW2_PAGE);
 }
 
@@ -105,7 +106,9 @@ open_image(struct qcow2_image *image, const struct qcow2_scan *scan,
     if (qcow2_image_start(image, options, false, err) < 0)
         return -1;
     load_arrays(image, scan);
-    return restore_invariants(image, MAX(scan->end, image->g.first_free), err);
+    if (restore_invariants(image, MAX(scan->end, image->g.first_free), err) < 0)
+        return -1;
+    return image->g.size > scan->header.size ? qcow2_grow(image, &scan->header, err) : 0;
 }
 
 static void
@@ -119,9 +122,9 @@ validate(int fd, uint64_t size, const struct qcow2_options *options, struct qcow
          struct qcow2_geometry *geometry, struct err **err)
 {
     if (qcow2_scan_init(scan, fd, err) < 0 || check_owner(scan, size, options, err) < 0 ||
-        qcow2_geometry_init(geometry, size, scan->header.cluster_bits, err) < 0)
+        qcow2_geometry_adopt(geometry, &scan->header, size, err) < 0)
         return -1;
-    return check_layout(scan, geometry, err);
+    return check_refblocks(scan, geometry, err);
 }
 
 static void

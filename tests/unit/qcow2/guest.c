@@ -56,6 +56,14 @@ guest_resume(struct guest *guest, struct err **err)
     return result;
 }
 
+void
+guest_grow(struct guest *guest, uint64_t size)
+{
+    guest->now = xrealloc(guest->now, size, 1);
+    memset(guest->now + guest->size, 0, size - guest->size);
+    guest->size = size;
+}
+
 static void
 apply(uint8_t *bytes, const struct guest_op *op)
 {
@@ -76,6 +84,7 @@ random_op(struct guest *guest, uint64_t max_length)
     op.length = MIN(op.length, guest->size - op.offset);
     op.seed = r >> 8 & 3 ? r | 1 : 0;
     op.record = 0;
+    op.size = guest->size;
     return op;
 }
 
@@ -152,7 +161,7 @@ guest_batch(struct guest *guest, uint64_t max_length, struct err **err)
         requests[i].slot = &guest->pool->slots[i];
         result = issue(guest, &op, &requests[i], &batch, err);
     }
-    if (result == 0 && target->ops->submit(target, err) < 0)
+    if (target->ops->submit(target, NULL) < 0) /* also what was queued before a failure */
         abort();
     if (with_checkpoint && result == 0) {
         batch.left++;

@@ -9,6 +9,7 @@
 struct guest_op {
     uint64_t offset, length;
     uint64_t seed; /* of its bytes; 0: zeroes through target->zero */
+    uint64_t size; /* of the disk then */
     size_t record; /* how many records there were when it was issued */
 };
 VEC_DECLARE(guest_ops, struct guest_op);
@@ -21,7 +22,7 @@ VEC_DECLARE(guest_checkpoints, struct guest_checkpoint);
 
 struct guest {
     char *path;
-    uint64_t size;
+    uint64_t size; /* may grow while the image is closed: guest_grow */
     struct disk_pool *pool;
     struct qcow2_options options;
     struct qcow2_image *image;
@@ -37,6 +38,8 @@ void guest_done(struct guest *guest);
 
 int guest_create(struct guest *guest, struct err **err);
 int guest_resume(struct guest *guest, struct err **err);
+/* The disk has become @size bytes large; the next resume says so to the image. */
+void guest_grow(struct guest *guest, uint64_t size);
 /* Up to four operations at once on ranges that do not overlap; now and then a checkpoint begins while
  * they are in flight. */
 int guest_batch(struct guest *guest, uint64_t max_length, struct err **err);

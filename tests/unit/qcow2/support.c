@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +81,17 @@ support_qemu_check(const char *path)
     const char *argv[] = {"qemu-img", "check", "-q", "-f", "qcow2", path, NULL};
 
     return support_run(argv);
+}
+
+bool
+support_qemu_size_is(const char *path, uint64_t size)
+{
+    CLEANUP(free_charp)
+    char *command = xasprintf(
+        "qemu-img info --output=json %s | grep -q '\"virtual-size\": %" PRIu64 ",'", path, size);
+    const char *argv[] = {"sh", "-c", command, NULL};
+
+    return support_run(argv) == 0;
 }
 
 bool

@@ -19,8 +19,9 @@ void support_cleanup(void);
 /* Exit status of a program, its output dropped; -1 when it could not run. */
 int support_run(const char *const *argv);
 bool support_has_qemu(void);
-int support_qemu_check(const char *path);              /* exit status of qemu-img check */
-bool support_same(const char *raw, const char *qcow2); /* qemu-img compare */
+int support_qemu_check(const char *path);                   /* exit status of qemu-img check */
+bool support_qemu_size_is(const char *path, uint64_t size); /* what qemu-img info says */
+bool support_same(const char *raw, const char *qcow2);      /* qemu-img compare */
 
 /* One request at a time; the error is the caller's. */
 int support_write(struct disk_target *target, struct disk_pool *pool, const uint8_t *bytes,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,6 +22,8 @@
 
 #define CLUSTER_BITS 12
 #define SPAN         (8 * MIB) /* of 4 KiB clusters */
+#define SIZE         (20 * MIB + 512)
+#define GROWN_SIZE   (26 * MIB + 1024) /* needs more L1 entries and another span */
 
 static uint64_t state_count = 60, first_seed = 1;
 
@@ -32,13 +35,18 @@ enum barriers {
     EVERY_BARRIER,
     NO_SPAN_BARRIERS,       /* as if a new span were used before its refcount block is durable */
     NO_CHECKPOINT_BARRIERS, /* as if a checkpoint were published without its sync */
+    NO_HEADER_BARRIERS,     /* as if a growth were told before its header is durable */
+    NO_BARRIER,
 };
 
 struct crash {
     struct guest guest;
     struct io_fault fault;
-    char *path; /* of the state */
-    unsigned checked, unborn, clean, leaks, corrupt, lost;
+    char *path;         /* of the state */
+    char *base;         /* a file the records begin with; NULL: none */
+    size_t grown_begin; /* records before the growth began, and when it was done */
+    size_t grown_end;
+    unsigned checked, unborn, clean, leaks, corrupt, lost, small;
 };
 
 static void
@@ -56,15 +64,26 @@ must(int result, struct err *err, const char *what)
         must(result_, error_, #call);                                                              \
     } while (0)
 
-/* A copy over several spans with checkpoints, a stop without one, a resume, deltas with zeroes, and
- * the finish. */
+static void
+grow(struct crash *crash)
+{
+    struct guest *guest = &crash->guest;
+
+    guest_grow(guest, GROWN_SIZE);
+    crash->grown_begin = crash->fault.records.count;
+    MUST(guest_resume(guest, err));
+    crash->grown_end = crash->fault.records.count;
+}
+
+/* A copy over several spans with checkpoints, a stop without one, a resume that finds a larger disk,
+ * deltas with zeroes, and the finish. */
 static void
 record_scenario(struct crash *crash, uint64_t seed)
 {
     struct guest *guest = &crash->guest;
 
     memset(crash, 0, sizeof(*crash));
-    guest_init(guest, 20 * MIB + 512, CLUSTER_BITS, seed);
+    guest_init(guest, SIZE, CLUSTER_BITS, seed);
     crash->path = support_path("state.qcow2");
     crash->fault.is_recording = true;
     guest->fault = &crash->fault;
@@ -75,7 +94,7 @@ record_scenario(struct crash *crash, uint64_t seed)
             MUST(guest_checkpoint(guest, err));
     }
     qcow2_closep(&guest->image);
-    MUST(guest_resume(guest, err));
+    grow(crash);
     MUST(guest_replay(guest, guest_covered(guest), err));
     MUST(guest_checkpoint(guest, err));
     for (unsigned i = 0; i < 20; i++)
@@ -91,6 +110,7 @@ crash_done(struct crash *crash)
 {
     unlink(crash->path);
     free(crash->path);
+    free(crash->base);
     io_fault_clear_records(&crash->fault);
     guest_done(&crash->guest);
 }
@@ -109,18 +129,30 @@ end_of(const struct io_records *records, size_t begin, size_t limit)
 static bool
 is_left_out(const struct io_records *records, size_t at, enum barriers barriers)
 {
-    bool is_of_span = false;
+    bool is_of_span = false, is_of_header = false;
 
     for (size_t i = 0; at && records->items[at - 1].is_end && i < at; i++) {
         const struct io_record *r = &records->items[i];
 
         /* The refcount table is cluster 1; a refcount block stands at the start of its span. */
-        if (!r->is_end && r->kind == IO_WRITE && r->id == records->items[at - 1].id)
-            is_of_span = r->offset == 4096 || r->offset % SPAN == 0;
+        if (r->is_end || r->kind != IO_WRITE || r->id != records->items[at - 1].id)
+            continue;
+        is_of_header = r->offset == 0;
+        is_of_span = r->offset == 4096 || (r->offset && r->offset % SPAN == 0);
     }
-    return barriers == NO_SPAN_BARRIERS         ? is_of_span
-           : barriers == NO_CHECKPOINT_BARRIERS ? !is_of_span
-                                                : false;
+    switch (barriers) {
+    case EVERY_BARRIER:
+        return false;
+    case NO_SPAN_BARRIERS:
+        return is_of_span;
+    case NO_CHECKPOINT_BARRIERS:
+        return !is_of_span;
+    case NO_HEADER_BARRIERS:
+        return is_of_header;
+    case NO_BARRIER:
+        break;
+    }
+    return true;
 }
 
 /* For each record before @limit that begins an operation: whether a power cut then would keep it. */
@@ -166,14 +198,24 @@ apply_record(int fd, const struct io_record *r, bool is_torn, uint64_t *random)
 }
 
 static void
+copy_file(const char *from, const char *to)
+{
+    const char *argv[] = {"cp", "--sparse=always", from, to, NULL};
+
+    assert_int_equal(support_run(argv), 0);
+}
+
+static void
 build_state(const struct crash *crash, size_t limit, enum survivors survivors,
             enum barriers barriers, uint64_t *random)
 {
     const struct io_records *records = &crash->fault.records;
-    CLEANUP(close_fdp)
-    int fd = open(crash->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CLEANUP(close_fdp) int fd = -1;
     bool *is_durable = find_durable(records, limit, barriers);
 
+    if (crash->base)
+        copy_file(crash->base, crash->path);
+    fd = open(crash->path, O_RDWR | O_CREAT | (crash->base ? 0 : O_TRUNC) | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     for (size_t i = 0; i < limit; i++) {
         const struct io_record *r = &records->items[i];
@@ -201,6 +243,18 @@ covered_at(const struct guest *guest, size_t record)
     return covered;
 }
 
+/* Whether the image has the size that was told by then; in between it may be either. */
+static bool
+has_right_size(const struct crash *crash, size_t limit)
+{
+    struct qcow2_info info;
+
+    if (qcow2_inspect(crash->path, &info, NULL) < 0)
+        return false;
+    return (info.size == SIZE && limit < crash->grown_end) ||
+           (info.size == GROWN_SIZE && limit > crash->grown_begin);
+}
+
 static void
 check_state(struct crash *crash, size_t limit)
 {
@@ -218,6 +272,8 @@ check_state(struct crash *crash, size_t limit)
         crash->corrupt++;
     if ((status == 0 || status == 3) && !guest_holds(&crash->guest, crash->path, covered, limit))
         crash->lost++;
+    if ((status == 0 || status == 3) && !has_right_size(crash, limit))
+        crash->small++;
 }
 
 /* Goes on from the state as a migration would, to the end. */
@@ -258,71 +314,173 @@ replay(struct crash *crash, uint64_t states, uint64_t seed)
     }
 }
 
+/* The scenario that most tests replay, recorded once; their counts begin anew. */
+static struct crash recorded;
+
+static int
+setup_recorded(void **state)
+{
+    recorded.checked = recorded.unborn = recorded.clean = recorded.leaks = 0;
+    recorded.corrupt = recorded.lost = recorded.small = 0;
+    return 0;
+}
+
+static int
+record_once(void **state)
+{
+    record_scenario(&recorded, first_seed);
+    unlink(recorded.guest.path);
+    return 0;
+}
+
+static int
+forget_recorded(void **state)
+{
+    crash_done(&recorded);
+    return 0;
+}
+
 static void
 a_crash_leaves_leaks_at_worst_and_every_checkpoint(void **state)
 {
-    struct crash crash;
-
-    record_scenario(&crash, first_seed);
-    replay(&crash, state_count, first_seed);
+    replay(&recorded, state_count, first_seed);
     print_message("%u states: %u clean, %u leaks, %u unborn, %u corrupt, %u with losses\n",
-                  crash.checked, crash.clean, crash.leaks, crash.unborn, crash.corrupt, crash.lost);
-    assert_int_equal(crash.corrupt, 0);
-    assert_int_equal(crash.lost, 0);
-    assert_true(crash.leaks > crash.checked / 2);
-    crash_done(&crash);
+                  recorded.checked, recorded.clean, recorded.leaks, recorded.unborn,
+                  recorded.corrupt, recorded.lost);
+    assert_int_equal(recorded.corrupt, 0);
+    assert_int_equal(recorded.lost, 0);
+    assert_int_equal(recorded.small, 0);
+    assert_true(recorded.leaks > recorded.checked / 2);
 }
 
 /* Right after each entry of the refcount table was written. */
 static void
 without_the_barriers_of_a_span_corruption_is_seen(void **state)
 {
-    const struct io_records *records;
-    struct crash crash;
+    const struct io_records *records = &recorded.fault.records;
     uint64_t random = 1;
     unsigned corrupt = 0;
 
-    record_scenario(&crash, first_seed);
-    records = &crash.fault.records;
-    for (size_t i = crash.guest.ops.items[0].record; i < records->count; i++) {
+    for (size_t i = recorded.guest.ops.items[0].record; i < records->count; i++) {
         const struct io_record *r = &records->items[i];
 
         if (r->is_end || r->kind != IO_WRITE || r->offset != 4096)
             continue;
-        build_state(&crash, i + 1, ALL_BUT_REFBLOCKS, EVERY_BARRIER, &random);
-        check_state(&crash, i + 1);
-        assert_int_equal(crash.corrupt, 0);
-        build_state(&crash, i + 1, ALL_BUT_REFBLOCKS, NO_SPAN_BARRIERS, &random);
-        check_state(&crash, i + 1);
+        build_state(&recorded, i + 1, ALL_BUT_REFBLOCKS, EVERY_BARRIER, &random);
+        check_state(&recorded, i + 1);
+        assert_int_equal(recorded.corrupt, 0);
+        build_state(&recorded, i + 1, ALL_BUT_REFBLOCKS, NO_SPAN_BARRIERS, &random);
+        check_state(&recorded, i + 1);
         /* The sync of a checkpoint may have covered a block by chance: not every one shows it. */
-        corrupt += take(crash.corrupt);
+        corrupt += take(recorded.corrupt);
     }
     assert_true(corrupt > 0);
-    crash_done(&crash);
 }
 
 /* At the moment each checkpoint was published, of what was durable alone. */
 static void
 without_the_sync_of_a_checkpoint_losses_are_seen(void **state)
 {
-    struct crash crash;
+    const struct guest_checkpoints *checkpoints = &recorded.guest.checkpoints;
     uint64_t random = 1;
 
-    record_scenario(&crash, first_seed);
-    for (size_t i = 0; i < crash.guest.checkpoints.count; i++) {
-        size_t limit = crash.guest.checkpoints.items[i].record;
+    for (size_t i = 0; i < checkpoints->count; i++) {
+        size_t limit = checkpoints->items[i].record;
 
-        build_state(&crash, limit, NONE, EVERY_BARRIER, &random);
-        check_state(&crash, limit);
-        assert_int_equal(crash.lost, 0);
+        build_state(&recorded, limit, NONE, EVERY_BARRIER, &random);
+        check_state(&recorded, limit);
+        assert_int_equal(recorded.lost, 0);
     }
-    for (size_t i = 0; i < crash.guest.checkpoints.count && !crash.lost; i++) {
-        size_t limit = crash.guest.checkpoints.items[i].record;
+    for (size_t i = 0; i < checkpoints->count && !recorded.lost; i++) {
+        size_t limit = checkpoints->items[i].record;
 
-        build_state(&crash, limit, NONE, NO_CHECKPOINT_BARRIERS, &random);
-        check_state(&crash, limit);
+        build_state(&recorded, limit, NONE, NO_CHECKPOINT_BARRIERS, &random);
+        check_state(&recorded, limit);
     }
-    assert_true(crash.lost > 0);
+    assert_true(recorded.lost > 0);
+}
+
+/* At the moment the growth was told, of what was durable alone. */
+static void
+without_the_sync_of_a_growth_its_loss_is_seen(void **state)
+{
+    uint64_t random = 1;
+
+    build_state(&recorded, recorded.grown_end, NONE, EVERY_BARRIER, &random);
+    check_state(&recorded, recorded.grown_end);
+    assert_int_equal(recorded.small + recorded.corrupt, 0);
+    build_state(&recorded, recorded.grown_end, NONE, NO_HEADER_BARRIERS, &random);
+    check_state(&recorded, recorded.grown_end);
+    assert_int_equal(recorded.corrupt, 0);
+    assert_int_equal(recorded.small, 1);
+}
+
+/* A file whose last cluster is full behind the end of its disk, and its growth alone. */
+static void
+record_growth_over_rubbish(struct crash *crash)
+{
+    struct guest *guest = &crash->guest;
+    uint8_t rubbish[4096];
+    struct stat st;
+    int fd;
+
+    memset(crash, 0, sizeof(*crash));
+    guest_init(guest, SIZE, CLUSTER_BITS, 1);
+    crash->path = support_path("grown.qcow2");
+    crash->base = support_path("base.qcow2");
+    support_fill(rubbish, sizeof(rubbish), 5);
+    MUST(guest_create(guest, err));
+    MUST(support_write(qcow2_target(guest->image), guest->pool, rubbish, SIZE - 512, 512, err));
+    memcpy(guest->now + SIZE - 512, rubbish, 512);
+    MUST(qcow2_finish(&guest->image, err));
+    fd = open(guest->path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0 && fstat(fd, &st) == 0);
+    /* Its one data cluster is the last of the file. */
+    assert_int_equal(pwrite(fd, rubbish, 4096 - 512, st.st_size - 4096 + 512), 4096 - 512);
+    close(fd);
+    copy_file(guest->path, crash->base);
+    crash->fault.is_recording = true;
+    guest->fault = &crash->fault;
+    grow(crash);
+    qcow2_closep(&guest->image);
+}
+
+/* States in which the disk has grown and shows what stood behind its old end. */
+static unsigned
+count_rubbish(struct crash *crash, enum survivors survivors, enum barriers barriers)
+{
+    static uint64_t random = 3;
+    unsigned shown = 0, grown = 0;
+
+    for (size_t limit = 0; limit <= crash->fault.records.count; limit++) {
+        struct qcow2_info info;
+        char *bytes;
+
+        build_state(crash, limit, survivors, barriers, &random);
+        assert_int_equal(qcow2_inspect(crash->path, &info, NULL), 0);
+        if (info.size == SIZE)
+            continue;
+        grown++;
+        bytes = (char *)support_read_guest(crash->path, GROWN_SIZE);
+        shown += memcmp(bytes, crash->guest.now, GROWN_SIZE) != 0;
+        free(bytes);
+    }
+    assert_true(grown > 0 || survivors == SOME);
+    return shown;
+}
+
+static void
+a_crash_within_a_growth_shows_no_rubbish(void **state)
+{
+    struct crash crash;
+    unsigned seen = 0;
+
+    record_growth_over_rubbish(&crash);
+    for (unsigned survivors = 0; survivors < SURVIVORS_COUNT; survivors++)
+        assert_int_equal(count_rubbish(&crash, (enum survivors)survivors, EVERY_BARRIER), 0);
+    for (unsigned round = 0; round < 20 && !seen; round++)
+        seen += count_rubbish(&crash, SOME, NO_BARRIER);
+    assert_true(seen > 0);
     crash_done(&crash);
 }
 
@@ -330,9 +488,13 @@ int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_crash_leaves_leaks_at_worst_and_every_checkpoint),
-        cmocka_unit_test(without_the_barriers_of_a_span_corruption_is_seen),
-        cmocka_unit_test(without_the_sync_of_a_checkpoint_losses_are_seen),
+#define T(name) cmocka_unit_test_setup(name, setup_recorded)
+        T(a_crash_leaves_leaks_at_worst_and_every_checkpoint),
+        T(without_the_barriers_of_a_span_corruption_is_seen),
+        T(without_the_sync_of_a_checkpoint_losses_are_seen),
+        T(without_the_sync_of_a_growth_its_loss_is_seen),
+#undef T
+        cmocka_unit_test(a_crash_within_a_growth_shows_no_rubbish),
     };
     int result;
 
@@ -344,7 +506,7 @@ main(int argc, char **argv)
         fprintf(stderr, "skipped: qemu-img is not installed\n");
         return 77;
     }
-    result = cmocka_run_group_tests(tests, NULL, NULL);
+    result = cmocka_run_group_tests(tests, record_once, forget_recorded);
     support_cleanup();
     return result;
 }

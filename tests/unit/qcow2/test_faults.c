@@ -15,23 +15,40 @@
 
 #include "guest.h"
 
-#define SIZE (12 * MIB + 512)
+#define SIZE       (12 * MIB + 512)
+#define GROWN_SIZE (14 * MIB + 1024)
 
 /* How many operations are stepped over: argv[1]; 1 tries every one. */
-static uint64_t stride = 5;
+static uint64_t stride = 9;
 
-/* Writes over more than one span, with checkpoints, to the finish. */
+static int
+write_batches(struct guest *guest, struct err **err)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        if (guest_batch(guest, 700 * KIB, err) < 0)
+            return -1;
+        if (i % 4 == 3 && guest_checkpoint(guest, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The preparation of a span that is not yet needed may fail, and an image that is closed then tells
+ * nobody.  Whoever swallowed the error of a write would be found by what is missing in the end. */
+static bool was_hit_by_close;
+
+/* Writes over more than one span, with checkpoints, and a growth between, to the finish. */
 static int
 run_scenario(struct guest *guest, struct err **err)
 {
-    if (guest_create(guest, err) < 0)
+    was_hit_by_close = false;
+    if (guest_create(guest, err) < 0 || write_batches(guest, err) < 0)
         return -1;
-    for (unsigned i = 0; i < 16; i++) {
-        if (guest_batch(guest, 700 * KIB, err) < 0)
-            return -1;
-        if (i % 5 == 4 && guest_checkpoint(guest, err) < 0)
-            return -1;
-    }
+    qcow2_closep(&guest->image);
+    was_hit_by_close = guest->fault && guest->fault->has_fired;
+    guest_grow(guest, GROWN_SIZE);
+    if (guest_resume(guest, err) < 0 || write_batches(guest, err) < 0)
+        return -1;
     return qcow2_finish(&guest->image, err);
 }
 
@@ -78,17 +95,24 @@ run_with_fault(uint64_t at, enum io_fault_kind kind, int errnum, enum err_code e
     struct err *err = NULL;
     struct guest guest;
     int result;
+    bool is_named;
 
     guest_init(&guest, SIZE, 12, 5);
     guest.fault = &fault;
     result = run_scenario(&guest, &err);
     if (result == 0) {
-        assert_false(fault.has_fired);
+        bool is_over = !fault.has_fired;
+
+        assert_true(is_over || was_hit_by_close);
+        assert_int_equal(support_qemu_check(guest.path), 0);
+        assert_true(guest_holds(&guest, guest.path, guest.ops.count, SIZE_MAX));
         guest_done(&guest);
-        return false;
+        return !is_over;
     }
     assert_true(fault.has_fired);
-    if (err_code(err) != expected || !strstr(err_message(err), "guest.qcow2: "))
+    is_named =
+        err_code(err) == expected || (expected == E_TARGET_WRITE && err_code(err) == E_TARGET_READ);
+    if (!is_named || !strstr(err_message(err), "guest.qcow2: "))
         fail_msg("fault at %" PRIu64 ": %s: %s", at, err_code_name(err_code(err)),
                  err_message(err));
     err_free(err);
@@ -316,7 +340,7 @@ a_damaged_file_is_refused_or_harmless(void **state)
         if (qcow2_inspect(damaged, &info, &error) < 0)
             assert_int_not_equal(err_code(error), E_BUG);
         err_freep(&error);
-        if (qcow2_resume(damaged, SIZE, &guest.options, &image, &error) < 0) {
+        if (qcow2_resume(damaged, GROWN_SIZE, &guest.options, &image, &error) < 0) {
             refused++;
             assert_null(image);
             assert_true(err_code(error) == E_TARGET_FORMAT || err_code(error) == E_TARGET_SIZE);
@@ -388,7 +412,7 @@ each_known_lie_is_refused(void **state)
         assert_int_equal(pwrite(fd, patches[i].bytes, patches[i].length, (off_t)patches[i].offset),
                          patches[i].length);
         close(fd);
-        if (qcow2_resume(damaged, SIZE, &guest.options, &image, &err) == 0)
+        if (qcow2_resume(damaged, GROWN_SIZE, &guest.options, &image, &err) == 0)
             fail_msg("%s was believed", patches[i].what);
         assert_int_equal(err_code(err), E_TARGET_FORMAT);
     }

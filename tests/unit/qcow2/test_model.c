@@ -34,7 +34,7 @@ expected_clusters(const struct guest *guest)
         uint64_t end = op->offset + op->length;
 
         for (uint64_t c = op->offset / cs; c * cs < end; c++) {
-            bool whole = c * cs >= op->offset && MIN((c + 1) * cs, guest->size) <= end;
+            bool whole = c * cs >= op->offset && MIN((c + 1) * cs, op->size) <= end;
 
             if (op->seed)
                 mapped[c] = 1;
@@ -95,6 +95,8 @@ run_seed(uint64_t seed)
             finish_and_check(&guest, seed);
         else
             qcow2_closep(&guest.image);
+        if (!guest.image && support_random(&random) % 2)
+            guest_grow(&guest, guest.size + (support_random(&random) % (4 * MIB / 512)) * 512);
         if (!guest.image) {
             CHECKED(guest_resume(&guest, err));
             CHECKED(guest_replay(&guest, guest_covered(&guest), err));
