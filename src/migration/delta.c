@@ -100,12 +100,11 @@ migration_delta_round(struct migration *m, bool is_before_cutover, struct err **
         goto out;
     copy.snapshot = m->record.active_snapshot;
     copy.plans = plans;
-    if (migration_copy_disks(m, &copy, err) < 0) {
+    if (migration_copy_disks(m, &copy, err) < 0 ||
+        (is_verification_due(m, is_before_cutover) && migration_verify(m, err) < 0)) {
         err_wrap(err, "delta round");
         goto out;
     }
-    if (is_verification_due(m, is_before_cutover) && migration_verify(m, err) < 0)
-        goto out;
     m->record.delta_rounds++;
     m->has_rounds_of_this_run = true;
     if (migration_save(m, err) < 0 || migration_release_snapshot(m, err) < 0)
