@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "cli/command.h"
@@ -373,9 +374,23 @@ remove_files(struct forgetting *f, struct err **err)
     return 0;
 }
 
+/* What speaks of the target files' content is of no use to anybody any more. */
+static void
+remove_digests(const struct forgetting *f)
+{
+    for (size_t i = 0; i < f->disks.count; i++) {
+        CLEANUP(free_charp)
+        char *path = migration_digests_path(f->record.directory, f->disks.items[i].name);
+
+        if (unlink(path) < 0 && errno != ENOENT)
+            log_warning("%s: %s", path, strerror(errno));
+    }
+}
+
 static int
 remove_record(struct forgetting *f, struct err **err)
 {
+    remove_digests(f);
     if (f->renamed) {
         if (rename(f->record.directory, f->renamed) < 0)
             return err_set_errno(err, E_IO, errno, "renaming %s", f->record.directory);

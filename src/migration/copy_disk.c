@@ -149,7 +149,8 @@ static int
 open_target(struct attempt *attempt, struct err **err)
 {
     const struct migration *m = attempt->task->run->m;
-    CLEANUP(free_charp) char *path = migration_digests_path(m, attempt->task->disk);
+    CLEANUP(free_charp)
+    char *path = migration_digests_path(m->record.directory, attempt->task->disk->name);
     char tag[64];
 
     migration_tag(m, tag);

@@ -190,7 +190,8 @@ static void
 remove_digests(const struct migration *m)
 {
     for (size_t i = 0; i < m->disks.count; i++) {
-        CLEANUP(free_charp) char *path = migration_digests_path(m, &m->disks.items[i]);
+        CLEANUP(free_charp)
+        char *path = migration_digests_path(m->record.directory, m->disks.items[i].name);
 
         if (unlink(path) < 0 && errno != ENOENT)
             log_warning("%s: %s", path, strerror(errno));

@@ -140,9 +140,6 @@ int migration_carry_over_all(struct migration *m, const char *snapshot, const ch
 /* A changeId is "<uuid>/<sequence>"; another uuid, or none, means that tracking began anew. */
 bool migration_same_history(const char *a, const char *b);
 
-/* The file of a disk's digests; the caller frees. */
-char *migration_digests_path(const struct migration *m, const struct store_disk *disk);
-
 /* ---- stages ----------------------------------------------------------------------------------- */
 
 /* prepare.c: on every start, before files are touched: the pools are still where they were. */

@@ -47,4 +47,7 @@ bool migration_owns_snapshot(const char *tag, const char *snapshot_name);
 const char *migration_next_stage(enum store_stage stage, bool is_finalize_requested,
                                  bool runs_virt_v2v);
 
+/* The file of a disk's digests in the migration's directory; the caller frees. */
+char *migration_digests_path(const char *directory, const char *disk_name);
+
 #endif

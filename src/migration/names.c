@@ -123,7 +123,7 @@ migration_disk_names(const struct vsphere_vm *vm, const struct vsphere_disk *dis
 }
 
 char *
-migration_digests_path(const struct migration *m, const struct store_disk *disk)
+migration_digests_path(const char *directory, const char *disk_name)
 {
-    return xasprintf("%s/%s.digests", m->record.directory, disk->name);
+    return xasprintf("%s/%s.digests", directory, disk_name);
 }
