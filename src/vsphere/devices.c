@@ -198,6 +198,16 @@ disk_done(struct vsphere_disk *disk)
     free(disk->unsupported);
 }
 
+static unsigned
+count_parents(const struct xml_node *backing)
+{
+    unsigned count = 0;
+
+    while ((backing = xml_child(backing, "parent")))
+        count++;
+    return count;
+}
+
 static int
 read_disk(const struct xml_node *device, const struct controllers *controllers,
           struct vsphere_disk *ret_disk, struct err **err)
@@ -225,6 +235,8 @@ read_disk(const struct xml_node *device, const struct controllers *controllers,
     disk.backing_uuid = copy_set(xml_child_text(backing, "uuid"));
     disk.change_id = copy_set(xml_child_text(backing, "changeId"));
     disk.mode = copy_text(xml_child_text(backing, "diskMode"));
+    disk.parent_count = count_parents(backing);
+    disk.is_raw_mapping = xml_is_type(backing, "VirtualDiskRawDiskMappingVer1BackingInfo");
     disk.unsupported = find_unsupported(backing, disk.mode, controller);
     *ret_disk = disk;
     return 0;

@@ -30,6 +30,7 @@ static const char *const vm_paths[] = {
     "runtime.connectionState",
     "runtime.question",
     "runtime.consolidationNeeded",
+    "runtime.host",
     "runtime.bootTime",
     "guest.toolsRunningStatus",
     NULL,
@@ -37,18 +38,20 @@ static const char *const vm_paths[] = {
 static const char *const key_paths[] = {"config.keyId", NULL}; /* since 6.5 */
 static const char *const snapshot_paths[] = {"snapshot", NULL};
 static const char *const name_paths[] = {"name", NULL};
+static const char *const datastore_paths[] = {"name", "summary.type", NULL};
 
 struct network {
     char *moref, *name;
 };
 VEC_DECLARE(networks, struct network);
 
-/* Objects come in any order: networks are put into the cards at the end. */
+/* Objects come in any order: what is around the VM is put into it at the end. */
 struct reading {
     struct vsphere_vm vm;
     bool is_seen;
-    char *datacenter;
+    char *datacenter, *host_name;
     struct networks networks;
+    struct vsphere_datastores datastores;
 };
 
 static void
@@ -62,11 +65,24 @@ networks_done(struct networks *networks)
 }
 
 static void
+datastores_done(struct vsphere_datastores *datastores)
+{
+    for (size_t i = 0; i < datastores->count; i++) {
+        free(datastores->items[i].moref);
+        free(datastores->items[i].name);
+        free(datastores->items[i].type);
+    }
+    vec_done(datastores);
+}
+
+static void
 reading_done(struct reading *reading)
 {
     vsphere_vm_done(&reading->vm);
     free(reading->datacenter);
+    free(reading->host_name);
     networks_done(&reading->networks);
+    datastores_done(&reading->datastores);
 }
 
 void
@@ -86,9 +102,12 @@ vsphere_vm_done(struct vsphere_vm *vm)
     free(vm->question);
     free(vm->change_version);
     free(vm->boot_time);
+    free(vm->host);
+    free(vm->host_name);
     vsphere_disks_done(&vm->disks);
     devices_free_nics(&vm->nics);
     snapshots_done(&vm->snapshots);
+    datastores_done(&vm->datastores);
     memset(vm, 0, sizeof(*vm));
 }
 
@@ -218,6 +237,8 @@ read_vm_object(const struct object *object, struct vsphere_vm *vm, struct err **
     vm->memory_mib = read_count(object, "config.hardware.memoryMB");
     vm->change_version = xstrdup(object_text(object, "config.changeVersion"));
     vm->boot_time = xstrdup(object_text(object, "runtime.bootTime"));
+    vm->host = text_or_empty(object, "runtime.host");
+    vm->host_name = xstrdup("");
     snapshots_read(object_get(object, "snapshot"), &vm->snapshots);
     if (read_power(object, &vm->power, err) < 0 ||
         devices_read_disks(devices, &vm->disks, err) < 0 ||
@@ -235,6 +256,19 @@ add_network(struct networks *networks, const struct object *object)
     if (name)
         vec_push(networks,
                  ((struct network){xstrdup(object->moref), inventory_unescape_name(name)}));
+}
+
+static void
+add_datastore(struct vsphere_datastores *datastores, const struct object *object)
+{
+    const char *name = object_text(object, "name");
+
+    if (name)
+        vec_push(datastores, ((struct vsphere_datastore){
+                                 .moref = xstrdup(object->moref),
+                                 .name = inventory_unescape_name(name),
+                                 .type = xstrdup(object_text(object, "summary.type")),
+                             }));
 }
 
 /* A card on a distributed port group knows its moref only.  What cannot be found out is NULL. */
@@ -269,6 +303,11 @@ on_read(void *opaque, const struct object *object, struct err **err)
 
         free(reading->datacenter);
         reading->datacenter = inventory_unescape_name(name ? name : "");
+    } else if (!strcmp(object->type, "HostSystem")) {
+        free(reading->host_name);
+        reading->host_name = xstrdup(object_text(object, "name"));
+    } else if (!strcmp(object->type, "Datastore")) {
+        add_datastore(&reading->datastores, object);
     } else if (strcmp(object->type, "VirtualMachine") != 0) {
         add_network(&reading->networks, object);
     } else {
@@ -305,9 +344,11 @@ vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *r
     append_vm_sets(vsphere, &spec, true);
     props_append_set(&spec, "Datacenter", name_paths);
     props_append_set(&spec, "Network", name_paths);
+    props_append_set(&spec, "HostSystem", name_paths);
+    props_append_set(&spec, "Datastore", datastore_paths);
     str_append(&spec, "<objectSet>");
     xml_append_ref(&spec, "obj", "VirtualMachine", moref);
-    /* Up to the data centre, through a vApp where there is one, and aside to the networks. */
+    /* Up to the data centre, through a vApp where there is one, and aside to the rest. */
     str_append(&spec,
                "<skip>false</skip>"
                "<selectSet xsi:type=\"TraversalSpec\"><name>parent</name><type>ManagedEntity</type>"
@@ -318,6 +359,10 @@ vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *r
                "<selectSet><name>parent</name></selectSet></selectSet>"
                "<selectSet xsi:type=\"TraversalSpec\"><name>network</name>"
                "<type>VirtualMachine</type><path>network</path><skip>false</skip></selectSet>"
+               "<selectSet xsi:type=\"TraversalSpec\"><name>host</name>"
+               "<type>VirtualMachine</type><path>runtime.host</path><skip>false</skip></selectSet>"
+               "<selectSet xsi:type=\"TraversalSpec\"><name>datastore</name>"
+               "<type>VirtualMachine</type><path>datastore</path><skip>false</skip></selectSet>"
                "</objectSet>");
     if (props_retrieve(vsphere, &spec, on_read, &reading, err) < 0)
         return err_wrap(err, "VM %s", moref);
@@ -327,6 +372,12 @@ vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *r
         free(reading.vm.datacenter);
         reading.vm.datacenter = take(reading.datacenter);
     }
+    if (reading.host_name) {
+        free(reading.vm.host_name);
+        reading.vm.host_name = take(reading.host_name);
+    }
+    reading.vm.datastores = reading.datastores;
+    reading.datastores = (struct vsphere_datastores){0};
     name_networks(&reading.vm.nics, &reading.networks);
     *ret_vm = reading.vm;
     memset(&reading.vm, 0, sizeof(reading.vm));

@@ -68,14 +68,16 @@ struct vsphere_disk {
     enum vsphere_bus bus;
     int32_t controller_number; /* busNumber */
     int32_t unit;
-    char *label;        /* "Hard disk 1" */
-    char *file_name;    /* "[datastore] dir/disk.vmdk" */
-    char *datastore;    /* moref */
-    char *backing_uuid; /* NULL when the backing has none */
-    char *change_id;    /* NULL when CBT is not active */
-    uint64_t capacity;  /* bytes */
-    char *mode;         /* "persistent", "independent_persistent", ... */
-    char *unsupported;  /* why it cannot be snapshotted or read (physical RDM, shared bus,
+    char *label;           /* "Hard disk 1" */
+    char *file_name;       /* "[datastore] dir/disk.vmdk" */
+    char *datastore;       /* moref */
+    char *backing_uuid;    /* NULL when the backing has none */
+    char *change_id;       /* NULL when CBT is not active */
+    uint64_t capacity;     /* bytes */
+    char *mode;            /* "persistent", "independent_persistent", ... */
+    unsigned parent_count; /* files below it: one for each snapshot, and those of a linked clone */
+    bool is_raw_mapping;   /* of a LUN, in virtual mode */
+    char *unsupported;     /* why it cannot be snapshotted or read (physical RDM, shared bus,
                                   multi-writer, encrypted, ...), or NULL */
 };
 VEC_DECLARE(vsphere_disks, struct vsphere_disk);
@@ -88,6 +90,12 @@ struct vsphere_nic {
     char *network; /* port group or network name; NULL unknown */
 };
 VEC_DECLARE(vsphere_nics, struct vsphere_nic);
+
+struct vsphere_datastore {
+    char *moref, *name;
+    char *type; /* "VMFS", "NFS", "NFS41", "vsan", "VVOL", ...; NULL: the account may not see it */
+};
+VEC_DECLARE(vsphere_datastores, struct vsphere_datastore);
 
 struct vsphere_snapshot {
     char *moref, *name, *description;
@@ -107,12 +115,14 @@ struct vsphere_vm {
     char *question;         /* text of a pending question, or NULL */
     bool is_cbt_supported, is_cbt_enabled, needs_consolidation;
     int32_t cpu_count, memory_mib;
+    char *host, *host_name; /* moref, name; of vsphere_list_vms the moref only */
     char *change_version,
         *boot_time;             /* differ when somebody touched or started the VM; may be NULL */
     int32_t boot_disk_key;      /* from bootOrder; 0 when it says nothing */
     struct vsphere_disks disks; /* in order of bus, controller, unit */
     struct vsphere_nics nics;   /* in order of key */
-    struct vsphere_snapshots snapshots; /* the whole tree, parents first */
+    struct vsphere_snapshots snapshots;   /* the whole tree, parents first */
+    struct vsphere_datastores datastores; /* that the account may see; of vsphere_read_vm only */
 };
 VEC_DECLARE(vsphere_vms, struct vsphere_vm);
 

@@ -116,6 +116,23 @@ check_snapshots(const struct vsphere_snapshots *snapshots)
 }
 
 static void
+check_surroundings(const struct vsphere_vm *vm)
+{
+    assert_string_equal(vm->host, "host-21");
+    assert_string_equal(vm->host_name, "esx1.example.com");
+    assert_int_equal(vm->datastores.count, 2);
+    assert_string_equal(vm->datastores.items[0].moref, "datastore-59");
+    assert_string_equal(vm->datastores.items[0].name, "ds");
+    assert_string_equal(vm->datastores.items[0].type, "VMFS");
+    assert_string_equal(vm->datastores.items[1].name, "iso/nfs");
+    assert_null(vm->datastores.items[1].type); /* not to be seen */
+    assert_int_equal(vm->disks.items[0].parent_count, 1);
+    assert_int_equal(vm->disks.items[2].parent_count, 0);
+    assert_false(vm->disks.items[0].is_raw_mapping);
+    assert_true(vm->disks.items[4].is_raw_mapping);
+}
+
+static void
 a_vm_is_read_with_everything_in_it(void **state)
 {
     static const struct step steps[] = {{.method = "RetrievePropertiesEx",
@@ -153,6 +170,7 @@ a_vm_is_read_with_everything_in_it(void **state)
     check_nic(&vm.nics.items[1], 4001, "VirtualVmxnet3", "00:50:56:00:00:02", "prod/dmz");
     check_nic(&vm.nics.items[2], 4002, "VirtualE1000e", "00:50:56:00:00:03", NULL);
     check_snapshots(&vm.snapshots);
+    check_surroundings(&vm);
     vsphere_vm_done(&vm);
     vcenter_check(vcenter);
 }
