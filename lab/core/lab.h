@@ -89,7 +89,10 @@ struct lab_vcenter_settings {
     unsigned task_keep_seconds; /* a finished task is known */
     unsigned areas_per_answer;  /* of QueryChangedDiskAreas, */
     uint64_t bytes_per_answer;  /* and the length that it covers */
+    int datastore_type;         /* of all datastores: index into LAB_DATASTORE_TYPES, 0 VMFS */
 };
+
+extern const char *const LAB_DATASTORE_TYPES[]; /* as the API calls them; NULL terminated */
 
 struct lab {
     char *dir;

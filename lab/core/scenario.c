@@ -32,6 +32,7 @@ struct draft {
 static const char *const KINDS[] = {"synthetic", "live", NULL};
 static const char *const POWER[] = {"off", "on", NULL};
 static const char *const FIRMWARE[] = {"bios", "efi", NULL};
+const char *const LAB_DATASTORE_TYPES[] = {"VMFS", "NFS", "NFS41", "vsan", "VVOL", NULL};
 static const char *const NIC_TYPES[] = {"vmxnet3", "e1000", "e1000e", NULL};
 static const char *const NIC_CLASSES[] = {"VirtualVmxnet3", "VirtualE1000", "VirtualE1000e"};
 
@@ -345,9 +346,8 @@ static void
 read_vcenter(const struct node *map, struct lab *lab, struct problems *problems)
 {
     static const char *const KNOWN[] = {
-        "user",    "password",          "page_objects",     "idle_seconds",
-        "task_ms", "task_keep_seconds", "areas_per_answer", "bytes_per_answer",
-        NULL};
+        "user",    "password",          "page_objects",     "idle_seconds",     "datastore_type",
+        "task_ms", "task_keep_seconds", "areas_per_answer", "bytes_per_answer", NULL};
     struct lab_vcenter_settings *settings = &lab->settings;
 
     (void)snprintf(lab->user, sizeof(lab->user), "administrator@vsphere.local");
@@ -363,6 +363,8 @@ read_vcenter(const struct node *map, struct lab *lab, struct problems *problems)
     decode_unsigned(map, "task_keep_seconds", 1, &settings->task_keep_seconds, problems);
     decode_unsigned(map, "areas_per_answer", 1, &settings->areas_per_answer, problems);
     (void)decode_size(map, "bytes_per_answer", &settings->bytes_per_answer, problems);
+    (void)node_decode_word(map, "datastore_type", LAB_DATASTORE_TYPES, &settings->datastore_type,
+                           problems);
     if (settings->bytes_per_answer < 512)
         problems_add(problems, map, "bytes_per_answer must be at least 512");
 }

@@ -204,10 +204,12 @@ do_extents(struct connection *connection, const struct lab_nfc_header *header)
 {
     CLEANUP(err_freep) struct err *err = NULL;
     struct extents extents = {0};
+    struct lab_fault unused;
     uint64_t pair[2];
     uint8_t *payload;
     uint32_t length;
 
+    (void)lab_fault_take(connection->nfc->lab->faults, "nfc.extents", &unused); /* counted */
     if (connection->machine->ops->allocated(connection->machine, connection->disk, connection->view,
                                             header->a, header->b, &extents, &err) < 0) {
         answer_failed(connection, header, err_message(err));

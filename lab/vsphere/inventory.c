@@ -297,7 +297,7 @@ role_ref(struct lab_vsphere *vs, const struct vs_entity *entity, const char *typ
 }
 
 static struct value *
-datastore_summary(const struct vs_entity *entity)
+datastore_summary(struct lab_vsphere *vs, const struct vs_entity *entity)
 {
     struct value *value = value_object("DatastoreSummary");
 
@@ -308,7 +308,7 @@ datastore_summary(const struct vs_entity *entity)
     value_set(value, "freeSpace", value_long(2LL << 40));
     value_set(value, "accessible", value_bool(true));
     value_set(value, "multipleHostAccess", value_bool(false));
-    value_set(value, "type", value_string("VMFS"));
+    value_set(value, "type", value_string(LAB_DATASTORE_TYPES[vs->lab->settings.datastore_type]));
     value_set(value, "maintenanceMode", value_string("normal"));
     return value;
 }
@@ -386,7 +386,7 @@ static struct value *
 summary(struct lab_vsphere *vs, const struct vs_entity *entity)
 {
     if (!strcmp(entity->type, "Datastore"))
-        return datastore_summary(entity);
+        return datastore_summary(vs, entity);
     if (!strcmp(entity->type, "HostSystem"))
         return host_summary(vs, entity);
     if (!strcmp(entity->type, "ClusterComputeResource"))

@@ -314,6 +314,43 @@ write_area(struct str *out, uint64_t start, uint64_t length)
                 start, length);
 }
 
+/* The places of "*" are not those of other queries, so that a test can hit one of them. */
+static void
+take_lie(struct vs_call *call)
+{
+    struct lab_fault fault;
+
+    if (lab_fault_take(call->lab->faults, "vsphere.QueryChangedDiskAreas.in_use", &fault) &&
+        !strcmp(fault.action, "lie"))
+        (void)snprintf(call->lie, sizeof(call->lie), "%.63s", fault.detail);
+}
+
+/* What an answer to "*" may be like, where the disk is or has been where tracking cannot know. */
+static void
+distort(struct vs_call *call, const struct query *query, struct extents *areas)
+{
+    bool knows = !strcmp(LAB_DATASTORE_TYPES[call->lab->settings.datastore_type], "VMFS");
+
+    if (!knows || !strcmp(call->lie, "whole")) {
+        areas->count = 0;
+        vec_push(areas, ((struct extent){0, query->capacity}));
+    } else if (!strcmp(call->lie, "short")) {
+        for (size_t i = 1; i < areas->count; i += 2)
+            areas->items[i / 2] = areas->items[i];
+        areas->count /= 2;
+    } else if (!strcmp(call->lie, "none")) {
+        areas->count = 0;
+    }
+}
+
+/* All areas of a page once more: in the wrong order, over each other, and the last over the end. */
+static void
+write_again(struct str *out, const struct extents *page)
+{
+    for (size_t i = page->count; i-- > 0;)
+        write_area(out, page->items[i].offset + page->items[i].length / 2, page->items[i].length);
+}
+
 /* One page: what lies in [offset, end), where end is bounded by bytes and by the number of areas. */
 static void
 write_page(struct vs_call *call, const struct query *query, const struct extents *areas)
@@ -321,7 +358,7 @@ write_page(struct vs_call *call, const struct query *query, const struct extents
     const struct lab_vcenter_settings *settings = &call->lab->settings;
     uint64_t end = MIN(query->capacity, query->offset + settings->bytes_per_answer);
     struct str out = STR_INIT(MAX_ANSWER);
-    unsigned count = 0;
+    struct extents page = {0};
 
     for (size_t i = 0; i < areas->count && areas->items[i].offset < end; i++) {
         uint64_t start = MAX(areas->items[i].offset, query->offset);
@@ -329,13 +366,16 @@ write_page(struct vs_call *call, const struct query *query, const struct extents
 
         if (stop <= start)
             continue;
-        if (count == settings->areas_per_answer) {
+        if (page.count == settings->areas_per_answer) {
             end = start; /* this area and all after it go into the next answer */
             break;
         }
         write_area(&out, start, stop - start);
-        count++;
+        vec_push(&page, ((struct extent){start, stop - start}));
     }
+    if (!strcmp(call->lie, "tangled"))
+        write_again(&out, &page);
+    vec_done(&page);
     if (!strcmp(call->lie, "beyond"))
         write_area(&out, query->capacity, (uint64_t)MIB);
     str_appendf(&call->out,
@@ -368,6 +408,10 @@ vs_query_changes(struct vs_call *call)
         result = ops->changed(query.vm->machine, query.disk, query.since, query.view, &areas, &err);
     if (result == 0)
         result = extents_normalize(&areas, query.capacity, 0, true, &err);
+    if (result == 0 && query.is_all) {
+        take_lie(call);
+        distort(call, &query, &areas);
+    }
     if (result == 0)
         write_page(call, &query, &areas);
     else

@@ -339,8 +339,9 @@ def synthetic(name="web01", disks=None, **more):
             "writer_kib_per_s": 256, "shutdown_ms": 300, **more}
 
 
-def scenario(*vms, **cloudstack):
-    return {"vms": list(vms), "cloudstack": {"boot": "none", "job_ms": 50, **cloudstack}}
+def scenario(*vms, vcenter=None, **cloudstack):
+    return {"vms": list(vms), "vcenter": vcenter or {},
+            "cloudstack": {"boot": "none", "job_ms": 50, **cloudstack}}
 
 
 def remove_tree(path):
