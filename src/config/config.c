@@ -240,20 +240,13 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"vddk_path",
-                                       "snapshot_quiesce",
-                                       "shutdown_mode",
-                                       "finalize_settle_seconds",
-                                       "control_dir",
-                                       "parallel_disks",
-                                       "parallel_vms",
-                                       "specs_dir",
-                                       "workdir",
-                                       "verify",
-                                       NULL};
+    static const char *const keys[] = {
+        "vddk_path",   "snapshot_quiesce", "shutdown_mode", "finalize_settle_seconds",
+        "control_dir", "parallel_disks",   "parallel_vms",  "specs_dir",
+        "workdir",     "verify",           "extents",       NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
-    int verify = (int)config->migration.verify;
+    int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
 
     node_check_keys(map, keys, problems);
     decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
@@ -263,6 +256,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.shutdown = (enum config_shutdown)shutdown;
     decode_verify(map, &verify, problems);
     config->migration.verify = (enum config_verify)verify;
+    decode_extents(map, &extents, problems);
+    config->migration.extents = (enum config_extents)extents;
     decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,
                     problems);
     decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &config->migration.parallel_disks,

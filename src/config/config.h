@@ -19,6 +19,14 @@ struct err;
 enum config_quiesce { CONFIG_QUIESCE_AUTO, CONFIG_QUIESCE_TRUE, CONFIG_QUIESCE_FALSE };
 enum config_verify { CONFIG_VERIFY_NONE, CONFIG_VERIFY_SAMPLE, CONFIG_VERIFY_FULL };
 enum config_shutdown { CONFIG_SHUTDOWN_AUTO, CONFIG_SHUTDOWN_FORCE, CONFIG_SHUTDOWN_MANUAL };
+/* Who says what a base copy need not read: changed-block tracking where it can be trusted, else VDDK;
+ * tracking always; VDDK always; nobody. */
+enum config_extents {
+    CONFIG_EXTENTS_AUTO,
+    CONFIG_EXTENTS_CBT,
+    CONFIG_EXTENTS_ALLOCATED,
+    CONFIG_EXTENTS_NONE,
+};
 
 /* What a spec may leave to `cloudstack_defaults`. */
 struct config_target {
@@ -46,6 +54,7 @@ struct config {
         enum config_quiesce quiesce;
         enum config_shutdown shutdown;
         enum config_verify verify;
+        enum config_extents extents;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t parallel_disks, parallel_vms;
     } migration;
@@ -106,6 +115,7 @@ struct spec {
     enum config_quiesce quiesce;
     enum config_shutdown shutdown;
     enum config_verify verify; /* sample */
+    enum config_extents extents;
     int64_t parallel_disks;
     bool start_vm_after_import;
     struct rate_schedule bandwidth; /* of reading, but for the final sync */

@@ -149,6 +149,8 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
                                                        (int)config->migration.shutdown);
     spec->verify = (enum config_verify)first_known(own->verify, defaults->verify,
                                                    (int)config->migration.verify);
+    spec->extents = (enum config_extents)first_known(own->extents, defaults->extents,
+                                                     (int)config->migration.extents);
     spec->bandwidth = own->bandwidth.text[0] ? own->bandwidth : defaults->bandwidth;
     if (!overrides)
         return;

@@ -17,6 +17,7 @@ spec_parts_init(struct spec_parts *parts)
         .quiesce = -1,
         .verify = -1,
         .shutdown = -1,
+        .extents = -1,
     };
 }
 
@@ -78,6 +79,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "start_vm_after_import",
                                        "bandwidth_limit",
                                        "verify",
+                                       "extents",
                                        NULL};
 
     node_check_keys(map, keys, problems);
@@ -92,6 +94,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_flag(map, "start_vm_after_import", &parts->start_vm_after_import, problems);
     decode_quiesce(map, &parts->quiesce, problems);
     decode_shutdown(map, &parts->shutdown, problems);
+    decode_extents(map, &parts->extents, problems);
     decode_bandwidth(map, parts, problems);
     decode_verify(map, &parts->verify, problems);
 }

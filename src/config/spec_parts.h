@@ -13,7 +13,7 @@ struct spec_parts {
     bool finalize_at_was_zoneless;
     int64_t readers, parallel_disks;         /* 0: not set */
     int run_virt_v2v, start_vm_after_import; /* -1: not set */
-    int quiesce, shutdown, verify;           /* -1: not set */
+    int quiesce, shutdown, verify, extents;  /* -1: not set */
     struct rate_schedule bandwidth;          /* text "": not set */
     struct config_target target;
     bool has_nics;

@@ -68,6 +68,7 @@ append_migration(struct str *s, const struct spec *spec)
     append_text(s, 2, "snapshot_quiesce", quiesce_word(spec->quiesce));
     append_text(s, 2, "shutdown_mode", shutdown_word(spec->shutdown));
     append_text(s, 2, "verify", verify_word(spec->verify));
+    append_text(s, 2, "extents", extents_word(spec->extents));
     append_flag(s, "start_vm_after_import", spec->start_vm_after_import);
     if (spec->bandwidth.text[0])
         append_text(s, 2, "bandwidth_limit", spec->bandwidth.text);

@@ -76,6 +76,7 @@ decode_flag(const struct node *map, const char *key, int *value, struct problems
 
 static const char *const quiesce_words[] = {"auto", "true", "false", NULL};
 static const char *const shutdown_words[] = {"auto", "force", "manual", NULL};
+static const char *const extents_words[] = {"auto", "cbt", "allocated", "none", NULL};
 
 static const char *const verify_words[] = {"none", "sample", "full", NULL};
 
@@ -117,6 +118,13 @@ verify_from_word(const char *word, enum config_verify *ret)
     return false;
 }
 
+void
+decode_extents(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "extents"))
+        node_decode_word(map, "extents", extents_words, value, problems);
+}
+
 const char *
 quiesce_word(enum config_quiesce quiesce)
 {
@@ -127,6 +135,12 @@ const char *
 shutdown_word(enum config_shutdown shutdown)
 {
     return shutdown_words[shutdown];
+}
+
+const char *
+extents_word(enum config_extents extents)
+{
+    return extents_words[extents];
 }
 
 /* ---- target ----------------------------------------------------------------------------------- */

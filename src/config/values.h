@@ -20,8 +20,8 @@ void decode_interval(const struct node *map, const char *key, int64_t *value,
 /* A count; 0 and absent leave *value alone, more than @max becomes @max with a warning. */
 void decode_count(const struct node *map, const char *key, int64_t max, int64_t *value,
                   struct problems *problems);
-/* -1 while not set: booleans, and the words of `snapshot_quiesce`, `shutdown_mode` and `verify` as enum
- * config_quiesce, config_shutdown and config_verify.  Blank text is as good as absent. */
+/* -1 while not set: booleans, and the words of `snapshot_quiesce`, `shutdown_mode`, `verify` and
+ * `extents` as the enums of config.h.  Blank text is as good as absent. */
 void decode_flag(const struct node *map, const char *key, int *value, struct problems *problems);
 void decode_quiesce(const struct node *map, int *value, struct problems *problems);
 void decode_shutdown(const struct node *map, int *value, struct problems *problems);
@@ -30,6 +30,8 @@ const char *quiesce_word(enum config_quiesce quiesce);
 const char *shutdown_word(enum config_shutdown shutdown);
 const char *verify_word(enum config_verify verify);
 bool verify_from_word(const char *word, enum config_verify *ret);
+void decode_extents(const struct node *map, int *value, struct problems *problems);
+const char *extents_word(enum config_extents extents);
 
 /* ---- the fields of struct config_target ------------------------------------------------------- */
 

@@ -45,6 +45,7 @@ an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(config->migration.parallel_vms, 3);
     assert_int_equal(config->migration.quiesce, CONFIG_QUIESCE_AUTO);
     assert_int_equal(config->migration.shutdown, CONFIG_SHUTDOWN_AUTO);
+    assert_int_equal(config->migration.extents, CONFIG_EXTENTS_AUTO);
     assert_int_equal(config->migration.finalize_settle_seconds, -1);
     assert_int_equal(config->cloudstack.timeout_seconds, 0);
     assert_false(config->virt.run_virt_v2v);
@@ -67,6 +68,7 @@ every_key_is_read(void **state)
                      "BB:CC:DD'}\n"
                      "migration: {vddk_path: /vddk, control_dir: /c, specs_dir: /s, workdir: /w,\n"
                      "            snapshot_quiesce: false, shutdown_mode: Manual,\n"
+                     "            extents: allocated,\n"
                      "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5}\n"
                      "cloudstack_defaults: {zoneid: z, clusterid: c, storageid: s, networkid: n,\n"
                      "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: uefi,\n"
@@ -95,6 +97,7 @@ every_key_is_read(void **state)
     assert_string_equal(config->migration.workdir, "/w");
     assert_int_equal(config->migration.quiesce, CONFIG_QUIESCE_FALSE);
     assert_int_equal(config->migration.shutdown, CONFIG_SHUTDOWN_MANUAL);
+    assert_int_equal(config->migration.extents, CONFIG_EXTENTS_ALLOCATED);
     assert_int_equal(config->migration.finalize_settle_seconds, 7);
     assert_int_equal(config->migration.parallel_disks, 2);
     assert_int_equal(config->migration.parallel_vms, 5);

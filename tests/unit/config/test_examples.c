@@ -70,7 +70,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
         "parallel_vms",    "parallel_disks", "insecure",  "snapshot_quiesce",
         "shutdown_mode",   "ostypeid",       "boottype",  "finalize_settle_seconds",
         "bootmode",        "virtio_iso",     "account",   "rootdiskcontroller",
-        "nicadapter",      "domainid",       NULL};
+        "nicadapter",      "domainid",       "extents",   NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
     struct err *err = NULL;
@@ -90,6 +90,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                      plain->migration.finalize_settle_seconds);
     assert_int_equal(full->migration.quiesce, plain->migration.quiesce);
     assert_int_equal(full->migration.shutdown, plain->migration.shutdown);
+    assert_int_equal(full->migration.extents, plain->migration.extents);
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
 }
@@ -119,6 +120,7 @@ the_example_configuration_shows_every_key(void **state)
                                        "control_dir",
                                        "specs_dir",
                                        "workdir",
+                                       "extents",
                                        "cloudstack_defaults",
                                        "zoneid",
                                        "clusterid",
@@ -180,6 +182,7 @@ the_example_spec_shows_every_key(void **state)
                                        "parallel_disks",
                                        "snapshot_quiesce",
                                        "shutdown_mode",
+                                       "extents",
                                        "run_virt_v2v",
                                        "start_vm_after_import",
                                        "target",

@@ -79,6 +79,7 @@ a_small_spec_gets_the_defaults(void **state)
     assert_false(spec->start_vm_after_import);
     assert_int_equal(spec->quiesce, CONFIG_QUIESCE_AUTO);
     assert_int_equal(spec->shutdown, CONFIG_SHUTDOWN_AUTO);
+    assert_int_equal(spec->extents, CONFIG_EXTENTS_AUTO);
     assert_int_equal(spec->primary_nic, -1);
     assert_string_equal(spec->target.network_id, "n");
 }
@@ -93,6 +94,7 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
     config = config_new();
     config->migration.quiesce = CONFIG_QUIESCE_TRUE;
     config->migration.shutdown = CONFIG_SHUTDOWN_FORCE;
+    config->migration.extents = CONFIG_EXTENTS_ALLOCATED;
     config->migration.parallel_disks = 9;
     config->migration.finalize_settle_seconds = 8;
     config->virt.run_virt_v2v = true;
@@ -109,7 +111,7 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
              "vms:\n"
              "  - vm: {name: one}\n"
              "    migration: {delta_interval: 22, run_virt_v2v: false, snapshot_quiesce: false,\n"
-             "                start_vm_after_import: false, parallel_disks: 1,\n"
+             "                start_vm_after_import: false, parallel_disks: 1, extents: None,\n"
              "                finalize_at: '2026-01-31T22:30:00Z'}\n"
              "    target: {cloudstack: {storageid: own-pool, zoneid: ''}}\n"
              "    disks: {1: {diskofferingid: own-o1}, 2000: {storageid: own-d3}}\n"
@@ -128,6 +130,8 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
     assert_int_equal(two->parallel_disks, 9);
     assert_int_equal(two->finalize_settle_seconds, 8);
     assert_int_equal(two->quiesce, CONFIG_QUIESCE_FALSE);
+    assert_int_equal(one->extents, CONFIG_EXTENTS_NONE);
+    assert_int_equal(two->extents, CONFIG_EXTENTS_ALLOCATED);
     assert_false(one->run_virt_v2v);
     assert_true(two->run_virt_v2v);
     assert_false(one->start_vm_after_import);
@@ -237,6 +241,7 @@ bad_values_are_refused_with_their_place(void **state)
         {"finalize_at: [1]", "migration.finalize_at: expected text, not a list"},
         {"shutdown_mode: hard", "migration.shutdown_mode: expected auto, force or manual"},
         {"verify: some", "migration.verify: expected none, sample or full"},
+        {"extents: all", "migration.extents: expected auto, cbt, allocated or none, not \"all\""},
         {"snapshot_quiesce: 1", "migration.snapshot_quiesce: expected auto, true or false"},
         {"readers: -1", "migration.readers: expected a whole number not below 0, not \"-1\""},
         {"run_virt_v2v: 2", "migration.run_virt_v2v: expected true or false"},
@@ -578,6 +583,7 @@ assert_same_spec(const struct spec *a, const struct spec *b)
     assert_int_equal(a->finalize_settle_seconds, b->finalize_settle_seconds);
     assert_int_equal(a->quiesce, b->quiesce);
     assert_int_equal(a->shutdown, b->shutdown);
+    assert_int_equal(a->extents, b->extents);
     assert_int_equal(a->disks.count, b->disks.count);
     for (size_t i = 0; i < a->disks.count; i++)
         assert_int_equal(a->disks.items[i].is_default, b->disks.items[i].is_default);
@@ -594,7 +600,8 @@ a_written_spec_reads_back_the_same(void **state)
         "migration: {delta_interval: 1, finalize_at: '2026-01-31T22:30', finalize_window: 2,\n"
         "  finalize_delta_interval: 3, finalize_settle_seconds: 4, readers: 5, parallel_disks: 6,\n"
         "  run_virt_v2v: yes, snapshot_quiesce: true, shutdown_mode: manual,\n"
-        "  start_vm_after_import: true, bandwidth_limit: '22:00-06:00 none, 5MiB/s'}\n"
+        "  extents: cbt, start_vm_after_import: true, bandwidth_limit: '22:00-06:00 none, "
+        "5MiB/s'}\n"
         "target: {cloudstack: {zoneid: '007', clusterid: 'true', storageid: s, networkid: n,\n"
         "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: UEFI,\n"
         "  bootmode: Secure, rootdiskcontroller: r, nicadapter: a, account: acc, domainid: d,\n"
@@ -637,6 +644,7 @@ a_written_spec_holds_what_was_merged(void **state)
                               "  snapshot_quiesce: \"auto\"\n"
                               "  shutdown_mode: \"auto\"\n"
                               "  verify: \"sample\"\n"
+                              "  extents: \"auto\"\n"
                               "  start_vm_after_import: false\n"
                               "target:\n"
                               "  cloudstack:\n"
