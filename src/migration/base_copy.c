@@ -38,6 +38,8 @@ migration_stage_base_copy(struct migration *m, struct err **err)
         .is_wanted = wanted,
         .on_complete = base_complete,
     };
+    struct migration_plan *allocated;
+    int result;
 
     if (migration_read_source(m, err) < 0 || migration_check_disks(m, err) < 0)
         return -1;
@@ -52,7 +54,10 @@ migration_stage_base_copy(struct migration *m, struct err **err)
             migration_log(m, LOG_INFO, "[%s] base copy started: %s -> %s", m->disks.items[i].name,
                           m->disks.items[i].source_path, m->disks.items[i].target_path);
     }
-    if (migration_copy_disks(m, &copy, err) < 0)
+    copy.allocated = allocated = migration_find_allocated(m, wanted);
+    result = migration_copy_disks(m, &copy, err);
+    migration_plans_free(allocated, m->disks.count);
+    if (result < 0)
         return err_wrap(err, "base copy");
     return migration_enter(m, STAGE_DELTA, err);
 }

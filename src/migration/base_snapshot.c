@@ -39,6 +39,9 @@ migration_stage_base_snapshot(struct migration *m, struct err **err)
     for (size_t i = 0; i < m->disks.count; i++) {
         struct store_disk *disk = &m->disks.items[i];
 
+        /* Who has begun it anew, and when, is not known: see allocated.c. */
+        if (disk->change_id && !migration_same_history(disk->change_id, disk->pending_change_id))
+            m->record.is_cbt_enabled_by_us = false;
         if (disk->is_base_copied)
             continue;
         if (migration_carry_over(m, disk, m->record.active_snapshot, disk->pending_change_id, err) <

@@ -1,6 +1,7 @@
 /* Copies one disk: opens source and target, moves the extents, and tries again from the last checkpoint
  * when a passing fault ends an attempt.  Runs on a thread of its own; reports, but records nothing of
  * the migration except which blocks are done. */
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -187,16 +188,36 @@ take_sample(struct extents *plan, uint64_t seed)
     *plan = kept;
 }
 
-/* All that source or target have: what the source has allocated, and what the target has mapped, since
- * an interrupted copy of an older snapshot may have written blocks that are unallocated by now.  In whole
+/* What is in use of the source: as was found out before, or as it says itself. */
+static int
+add_allocated(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+    const struct migration_plan *known = task->run->copy->allocated;
+    struct disk_source *source = attempt->source;
+
+    if (known && known[task->index].extents.count) {
+        for (size_t i = 0; i < known[task->index].extents.count; i++)
+            vec_push(&task->plan, known[task->index].extents.items[i]);
+        return 0;
+    }
+    if (source->ops->extents(source, 0, source->size, &task->plan, err) < 0 ||
+        extents_normalize(&task->plan, task->disk->capacity, 0, true, err) < 0)
+        return -1;
+    log_info("[%s] in use by the source: extents=%zu bytes=%" PRIu64 " of %" PRIu64,
+             task->disk->name, task->plan.count, extents_total(&task->plan), task->disk->capacity);
+    return 0;
+}
+
+/* All that source or target have: what the source has in use, and what the target has mapped, since an
+ * interrupted copy of an older snapshot may have written blocks that are unallocated by now.  In whole
  * pieces, or whole blocks where there may be digests to compare. */
 static int
 plan_everything(struct attempt *attempt, bool asks_source, struct err **err)
 {
     struct copy_task *task = attempt->task;
-    struct disk_source *source = attempt->source;
 
-    if (asks_source && source->ops->extents(source, 0, source->size, &task->plan, err) < 0)
+    if (asks_source && add_allocated(attempt, err) < 0)
         return -1;
     if (qcow2_mapped(attempt->image, &task->plan, err) < 0)
         return -1;

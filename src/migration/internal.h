@@ -107,7 +107,10 @@ struct migration_copy {
     enum migration_pass pass;
     const char *snapshot;               /* moref; NULL: the powered-off VM's own disks */
     const struct migration_plan *plans; /* one a disk; NULL: asked of source and target */
-    const bool *is_wanted;              /* which disks; NULL: all */
+    /* PASS_BASE: what is in use, one a disk; an entry without extents is asked of the source.  NULL: all
+     * are. */
+    const struct migration_plan *allocated;
+    const bool *is_wanted; /* which disks; NULL: all */
     /* What blocks that are done are true of; NULL: the pending changeId of each disk. */
     const char *as_of;
     /* Asked now and then: the pass stops at a checkpoint when this says so, and has not failed; may be
@@ -120,6 +123,12 @@ struct migration_copy {
 /* copy.c: copies disks in parallel, each on its own thread; passing faults are retried from the last
  * checkpoint.  The first error that is not a consequence of another is the one returned. */
 int migration_copy_disks(struct migration *m, const struct migration_copy *copy, struct err **err);
+
+/* allocated.c: what is in use of the disks that are wanted, as of the active snapshot, one a disk; an
+ * entry without extents is for the source to answer.  Logs who said so.  For migration_plans_free. */
+struct migration_plan *migration_find_allocated(struct migration *m, const bool *is_wanted);
+/* Why changed-block tracking cannot be asked what is in use of @disk, or NULL; the caller frees. */
+char *migration_doubt_tracking(const struct migration *m, const struct store_disk *disk);
 
 /* slots.c: V2C_VDDK_MAX_OPEN handles for all workers of a control directory. */
 int migration_slot_take(const char *control_dir, const volatile int *cancel, int *ret_fd,

@@ -124,11 +124,17 @@ migration_check_pools(struct migration *m, struct err **err)
 int
 migration_stage_cbt(struct migration *m, struct err **err)
 {
+    if (migration_read_source(m, err) < 0) /* others may have turned it on since */
+        return -1;
     if (!m->vm.is_cbt_enabled) {
         migration_log(m, LOG_INFO, "Turning changed-block tracking on");
         if (vsphere_enable_cbt(m->vsphere, m->record.vm_moref, err) < 0)
             return err_wrap(err, "enabling changed-block tracking");
-        m->record.is_cbt_enabled_by_us = true;
+        /* With a snapshot it does not know what was in use before: then it is as if others had turned
+         * it on. */
+        if (migration_read_source(m, err) < 0)
+            return -1;
+        m->record.is_cbt_enabled_by_us = m->vm.snapshots.count == 0;
     }
     return migration_enter(m, STAGE_CREATING_BASE_SNAPSHOT, err);
 }
