@@ -25,6 +25,8 @@ config_new(void)
     config->migration.finalize_settle_seconds = -1;
     config->migration.parallel_disks = 4;
     config->migration.parallel_vms = 3;
+    config->migration.max_handles_per_host = 8;
+    config->migration.max_inflight_mib = 192;
     config->virt.virtio_iso = xstrdup("/usr/share/virtio-win/virtio-win.iso");
     return config;
 }
@@ -240,10 +242,13 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {
-        "vddk_path",   "snapshot_quiesce", "shutdown_mode", "finalize_settle_seconds",
-        "control_dir", "parallel_disks",   "parallel_vms",  "specs_dir",
-        "workdir",     "verify",           "extents",       NULL};
+    static const char *const keys[] = {"vddk_path",        "snapshot_quiesce",
+                                       "shutdown_mode",    "finalize_settle_seconds",
+                                       "control_dir",      "parallel_disks",
+                                       "parallel_vms",     "specs_dir",
+                                       "workdir",          "verify",
+                                       "extents",          "max_handles_per_host",
+                                       "max_inflight_mib", NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
@@ -263,6 +268,11 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &config->migration.parallel_disks,
                  problems);
     decode_count(map, "parallel_vms", PARALLEL_VMS_MAX, &config->migration.parallel_vms, problems);
+    /* Not the existing tool's: here 0 is a value. */
+    (void)node_decode_int(map, "max_handles_per_host", 0, HANDLES_PER_HOST_MAX,
+                          &config->migration.max_handles_per_host, problems);
+    (void)node_decode_int(map, "max_inflight_mib", 0, INFLIGHT_MIB_MAX,
+                          &config->migration.max_inflight_mib, problems);
     decode_text(map, "control_dir", &config->migration.control_dir, problems);
     decode_text(map, "specs_dir", &config->migration.specs_dir, problems);
     decode_text(map, "workdir", &config->migration.workdir, problems);

@@ -57,6 +57,8 @@ struct config {
         enum config_extents extents;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t parallel_disks, parallel_vms;
+        int64_t max_handles_per_host; /* on VDDK, of one ESXi host; 0: no limit */
+        int64_t max_inflight_mib;     /* of buffers, of all disks together; 0: no limit */
     } migration;
     struct config_target defaults;
     struct {

@@ -10,6 +10,8 @@
 #define READERS_MAX          64
 #define PARALLEL_DISKS_MAX   32
 #define PARALLEL_VMS_MAX     64
+#define HANDLES_PER_HOST_MAX 256
+#define INFLIGHT_MIB_MAX     65536
 #define CLOUDSTACK_TIMEOUT_S 3600
 
 /* Text without surrounding blanks; a blank one is as good as absent, and leaves *value alone. */

@@ -43,6 +43,8 @@ an_empty_file_gives_the_defaults(void **state)
     assert_string_equal(config->migration.specs_dir, "/var/lib/vm-migrator/specs");
     assert_int_equal(config->migration.parallel_disks, 4);
     assert_int_equal(config->migration.parallel_vms, 3);
+    assert_int_equal(config->migration.max_handles_per_host, 8);
+    assert_int_equal(config->migration.max_inflight_mib, 192);
     assert_int_equal(config->migration.quiesce, CONFIG_QUIESCE_AUTO);
     assert_int_equal(config->migration.shutdown, CONFIG_SHUTDOWN_AUTO);
     assert_int_equal(config->migration.extents, CONFIG_EXTENTS_AUTO);
@@ -68,7 +70,8 @@ every_key_is_read(void **state)
                      "BB:CC:DD'}\n"
                      "migration: {vddk_path: /vddk, control_dir: /c, specs_dir: /s, workdir: /w,\n"
                      "            snapshot_quiesce: false, shutdown_mode: Manual,\n"
-                     "            extents: allocated,\n"
+                     "            extents: allocated, max_handles_per_host: 0,\n"
+                     "            max_inflight_mib: 64,\n"
                      "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5}\n"
                      "cloudstack_defaults: {zoneid: z, clusterid: c, storageid: s, networkid: n,\n"
                      "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: uefi,\n"
@@ -101,6 +104,8 @@ every_key_is_read(void **state)
     assert_int_equal(config->migration.finalize_settle_seconds, 7);
     assert_int_equal(config->migration.parallel_disks, 2);
     assert_int_equal(config->migration.parallel_vms, 5);
+    assert_int_equal(config->migration.max_handles_per_host, 0);
+    assert_int_equal(config->migration.max_inflight_mib, 64);
     assert_string_equal(config->defaults.zone_id, "z");
     assert_string_equal(config->defaults.cluster_id, "c");
     assert_string_equal(config->defaults.storage_id, "s");

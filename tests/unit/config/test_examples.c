@@ -65,12 +65,17 @@ uncomment(char *text, const char *const *keys)
 static void
 the_commented_keys_of_the_configuration_are_right_too(void **state)
 {
-    static const char *const keys[] = {
-        "timeout_seconds", "control_dir",    "specs_dir", "workdir",
-        "parallel_vms",    "parallel_disks", "insecure",  "snapshot_quiesce",
-        "shutdown_mode",   "ostypeid",       "boottype",  "finalize_settle_seconds",
-        "bootmode",        "virtio_iso",     "account",   "rootdiskcontroller",
-        "nicadapter",      "domainid",       "extents",   NULL};
+    static const char *const keys[] = {"timeout_seconds",  "control_dir",
+                                       "specs_dir",        "workdir",
+                                       "parallel_vms",     "parallel_disks",
+                                       "insecure",         "snapshot_quiesce",
+                                       "shutdown_mode",    "ostypeid",
+                                       "boottype",         "finalize_settle_seconds",
+                                       "bootmode",         "virtio_iso",
+                                       "account",          "rootdiskcontroller",
+                                       "nicadapter",       "domainid",
+                                       "extents",          "max_handles_per_host",
+                                       "max_inflight_mib", NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
     struct err *err = NULL;
@@ -91,6 +96,8 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->migration.quiesce, plain->migration.quiesce);
     assert_int_equal(full->migration.shutdown, plain->migration.shutdown);
     assert_int_equal(full->migration.extents, plain->migration.extents);
+    assert_int_equal(full->migration.max_handles_per_host, plain->migration.max_handles_per_host);
+    assert_int_equal(full->migration.max_inflight_mib, plain->migration.max_inflight_mib);
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
 }
@@ -121,6 +128,8 @@ the_example_configuration_shows_every_key(void **state)
                                        "specs_dir",
                                        "workdir",
                                        "extents",
+                                       "max_handles_per_host",
+                                       "max_inflight_mib",
                                        "cloudstack_defaults",
                                        "zoneid",
                                        "clusterid",
