@@ -19,7 +19,8 @@ static const char *const topics[][2] = {
      "VC_PASSWORD: password of the vCenter when config.yaml has none.\n\n"
      "V2C_VCENTER_HOST, V2C_VCENTER_USER, V2C_VCENTER_PASSWORD, V2C_CLOUDSTACK_ENDPOINT, "
      "V2C_CLOUDSTACK_API_KEY, V2C_CLOUDSTACK_SECRET_KEY: replace what config.yaml says.\n\n"
-     "V2C_VDDK_MAX_OPEN: disks of VMware open at once, for the whole program (8).\n\n"
+     "V2C_VDDK_MAX_OPEN: disks of VMware open at once, for the whole program (8); final "
+     "syncs do not wait for it.\n\n"
      "V2C_ENABLE_EXPERT_COMMANDS: 1, true, yes or on: allows base-copy and delta-sync.\n\n"
      "V2C_LOG: debug, info, warning or error: the least that is logged."},
     {"FILES",

@@ -18,7 +18,6 @@ run_task(void *opaque)
     if (copy_disk(task, &failure) < 0)
         err_wrap(&failure, "disk %s", task->disk->address);
     store_closep(&task->store);
-    disk_pool_freep(&task->pool);
     vec_done(&task->plan);
     SCOPE_LOCK(&task->run->mutex);
     task->error = failure;
@@ -53,7 +52,11 @@ collect_progress(struct copy_run *run)
                              : 0.0,
             .at = clock_wall_s(),
         };
-        snprintf(shown->stage, sizeof(shown->stage), "%s", stage);
+        if (run->tasks[i].waits_for[0])
+            snprintf(shown->stage, sizeof(shown->stage), "waits for %.20s",
+                     run->tasks[i].waits_for);
+        else
+            snprintf(shown->stage, sizeof(shown->stage), "%s", stage);
     }
 }
 

@@ -3,6 +3,7 @@
 #define V2C_MIGRATION_COPY_H
 
 #include "migration/internal.h"
+#include "migration/slots.h"
 #include "transfer/transfer.h"
 
 enum task_state {
@@ -18,15 +19,16 @@ struct copy_task {
     size_t index;
     const struct store_disk *disk; /* only read while the task runs */
     pthread_t thread;
-    struct extents plan; /* of this attempt */
-    struct store *store; /* the thread's own */
-    struct disk_pool *pool;
+    struct extents plan;    /* of this attempt */
+    struct store *store;    /* the thread's own */
+    struct disk_pool *pool; /* of this attempt */
     size_t recorded_blocks; /* at its best */
     bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
     uint64_t verified_bytes, mismatched_blocks; /* by all attempts */
     enum task_state state;                      /* run->mutex */
-    struct transfer_progress progress;          /* run->mutex */
-    struct err *error;                          /* run->mutex */
+    char waits_for[32]; /* run->mutex; "one of 8 handles"; "" while it does not wait */
+    struct transfer_progress progress; /* run->mutex */
+    struct err *error;                 /* run->mutex */
 };
 
 struct copy_run {

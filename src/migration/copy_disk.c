@@ -101,20 +101,21 @@ struct attempt {
     struct transfer_bitmap bitmap;
     struct qcow2_image *image;
     struct transfer_digests *digests;
-    int slot; /* -1: none */
+    struct migration_slot *slot;
     struct disk_source *source;
     bool is_new_file;
 };
 
-/* In this order: the slot is given back after the source is closed. */
+/* In this order: what the slot stands for is given back before it. */
 static void
 attempt_done(struct attempt *attempt)
 {
     disk_source_closep(&attempt->source);
-    close_fdp(&attempt->slot);
     transfer_digests_closep(&attempt->digests);
     qcow2_closep(&attempt->image);
     transfer_bitmap_done(&attempt->bitmap);
+    disk_pool_freep(&attempt->task->pool);
+    migration_slot_freep(&attempt->slot);
 }
 
 /* A file is made once.  From then on the disk has a bitmap until its base is complete: a file that is
@@ -338,15 +339,41 @@ transfer_disk(struct attempt *attempt, struct err **err)
     return result;
 }
 
-/* A place among the handles of all workers; the final sync does not wait in line, because a VM that is
- * off waits with it. */
-static int
-take_slot(struct copy_task *task, int *ret_slot, struct err **err)
+static void
+on_wait(void *opaque, const char *what)
 {
-    if (task->run->copy->pass == PASS_FINAL)
-        return 0;
-    return migration_slot_take(task->run->m->config->migration.control_dir, &task->run->cancel,
-                               ret_slot, err);
+    struct copy_task *task = opaque;
+
+    SCOPE_LOCK(&task->run->mutex);
+    snprintf(task->waits_for, sizeof(task->waits_for), "%s", what ? what : "");
+}
+
+/* A place among all disks that are read, and the memory that goes with it. */
+static int
+take_place(struct attempt *attempt, struct err **err)
+{
+    struct copy_task *task = attempt->task;
+    const struct migration *m = task->run->m;
+    const struct slots_limits limits = {
+        .handles = migration_slots_handles(),
+        .handles_per_host = (unsigned)m->config->migration.max_handles_per_host,
+        .inflight_mib = (unsigned)m->config->migration.max_inflight_mib,
+    };
+    const struct slots_wish wish = {
+        .vm = m->record.id,
+        .host = m->vm.host_name && *m->vm.host_name ? m->vm.host_name : m->vm.host,
+        .is_final = task->run->copy->pass == PASS_FINAL,
+        .pool_slots =
+            (unsigned)disk_pool_share(MIN(m->disks.count, (size_t)MAX(m->spec->parallel_disks, 1))),
+        .on_wait = on_wait,
+        .opaque = task,
+    };
+
+    if (migration_slot_take(m->config->migration.control_dir, &limits, &wish, &task->run->cancel,
+                            &attempt->slot, err) < 0)
+        return -1;
+    task->pool = disk_pool_new(migration_slot_pool(attempt->slot), err);
+    return task->pool ? 0 : -1;
 }
 
 static int
@@ -354,8 +381,7 @@ move_bytes(struct attempt *attempt, struct err **err)
 {
     struct copy_task *task = attempt->task;
 
-    if (take_slot(task, &attempt->slot, err) < 0 || open_source(task, &attempt->source, err) < 0 ||
-        make_plan(attempt, err) < 0)
+    if (open_source(task, &attempt->source, err) < 0 || make_plan(attempt, err) < 0)
         return -1;
     if (task->run->copy->pass != PASS_VERIFY && forget_verified(attempt, err) < 0)
         return -1;
@@ -366,14 +392,19 @@ move_bytes(struct attempt *attempt, struct err **err)
 static int
 copy_once(struct copy_task *task, struct err **err)
 {
-    CLEANUP(attempt_done) struct attempt attempt = {.task = task, .slot = -1};
+    CLEANUP(attempt_done) struct attempt attempt = {.task = task};
     const struct migration_copy *copy = task->run->copy;
     const struct migration_plan *given = copy->plans ? &copy->plans[task->index] : NULL;
     bool is_empty = given && !given->is_everything && given->extents.count == 0;
 
     if (is_empty && copy->pass != PASS_FINAL)
         return 0;
-    if (open_target(&attempt, err) < 0 || (!is_empty && move_bytes(&attempt, err) < 0))
+    if (is_empty)
+        task->pool = disk_pool_new(SLOTS_LEAST_POOL, err);
+    else if (take_place(&attempt, err) < 0)
+        return -1;
+    if (!task->pool || open_target(&attempt, err) < 0 ||
+        (!is_empty && move_bytes(&attempt, err) < 0))
         return -1;
     return copy->pass == PASS_FINAL ? qcow2_finish(&attempt.image, err) : 0;
 }
@@ -395,12 +426,7 @@ worth_another(struct copy_task *task, unsigned attempt, const struct err *failur
 int
 copy_disk(struct copy_task *task, struct err **err)
 {
-    size_t at_once =
-        MIN(task->run->m->disks.count, (size_t)MAX(task->run->m->spec->parallel_disks, 1));
-
-    task->pool = disk_pool_new(disk_pool_share(at_once), err);
-    if (!task->pool ||
-        store_open(task->run->m->config->migration.control_dir, true, &task->store, err) < 0)
+    if (store_open(task->run->m->config->migration.control_dir, true, &task->store, err) < 0)
         return -1;
     for (unsigned attempt = 0;; attempt++) {
         struct err *failure = NULL;

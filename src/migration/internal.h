@@ -130,10 +130,6 @@ struct migration_plan *migration_find_allocated(struct migration *m, const bool 
 /* Why changed-block tracking cannot be asked what is in use of @disk, or NULL; the caller frees. */
 char *migration_doubt_tracking(const struct migration *m, const struct store_disk *disk);
 
-/* slots.c: V2C_VDDK_MAX_OPEN handles for all workers of a control directory. */
-int migration_slot_take(const char *control_dir, const volatile int *cancel, int *ret_fd,
-                        struct err **err);
-
 /* changes.c: what has changed on each disk since its change_id, whole disks where the history is gone.
  * @snapshot NULL for the powered-off VM.  *ret_plans has one entry a disk. */
 int migration_query_changes(struct migration *m, const char *snapshot,
