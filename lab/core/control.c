@@ -13,6 +13,7 @@
 
 #define COMPARE_TIMEOUT_MS 600000
 #define COMPARE_OUTPUT     4096
+#define MAX_DELAY_MS       60000
 
 struct lab_control {
     struct lab *lab;
@@ -261,6 +262,35 @@ serve_faults(struct lab *lab, struct lab_exchange *x)
     json_decref(body);
 }
 
+/* What is not named stays as it is. */
+static void
+serve_nfc(struct lab *lab, struct lab_exchange *x)
+{
+    struct lab_nfc_settings settings;
+    json_int_t delay_ms, connection_rate, rate;
+    json_t *body;
+
+    lab_nfc_get(lab, &settings);
+    delay_ms = settings.delay_ms;
+    connection_rate = (json_int_t)settings.connection_rate;
+    rate = (json_int_t)settings.rate;
+    body = body_of(x);
+    if (!body)
+        return;
+    if (json_unpack(body, "{s?I, s?I, s?I !}", "delay_ms", &delay_ms, "connection_rate",
+                    &connection_rate, "rate", &rate) < 0 ||
+        delay_ms < 0 || delay_ms > MAX_DELAY_MS || connection_rate < 0 || rate < 0) {
+        answer_error(x, 400, "expected delay_ms, and in bytes/s connection_rate and rate");
+    } else {
+        settings.delay_ms = (unsigned)delay_ms;
+        settings.connection_rate = (uint64_t)connection_rate;
+        settings.rate = (uint64_t)rate;
+        lab_nfc_set(lab, &settings);
+        answer_ok(x);
+    }
+    json_decref(body);
+}
+
 static void
 serve(void *opaque, struct lab_exchange *x)
 {
@@ -274,6 +304,8 @@ serve(void *opaque, struct lab_exchange *x)
         answer(x, 200, lab_faults_passes(lab->faults));
     } else if (!strcmp(path, "/faults")) {
         serve_faults(lab, x);
+    } else if (!strcmp(path, "/nfc") && !strcmp(method, "POST")) {
+        serve_nfc(lab, x);
     } else if (!strcmp(path, "/sessions/expire") && !strcmp(method, "POST")) {
         lab_vsphere_expire_sessions(lab);
         answer_ok(x);

@@ -32,6 +32,7 @@ struct lab_vm_disk {
     char change_uuid[64]; /* the part of changeId before the slash */
     char change_id[112];  /* "<change_uuid>/<view>"; "" while tracking is not in effect */
     uint64_t capacity;
+    int delay_ms; /* until a read is answered; -1: as of all disks */
 };
 VEC_DECLARE(lab_vm_disks, struct lab_vm_disk);
 
@@ -94,11 +95,19 @@ struct lab_vcenter_settings {
 
 extern const char *const LAB_DATASTORE_TYPES[]; /* as the API calls them; NULL terminated */
 
+/* How slow the disk server is; the `nfc` section.  Reads that are under way together wait together. */
+struct lab_nfc_settings {
+    unsigned delay_ms;        /* until a read is answered */
+    uint64_t connection_rate; /* bytes/s of one connection; 0: no limit */
+    uint64_t rate;            /* bytes/s of all connections together; 0: no limit */
+};
+
 struct lab {
     char *dir;
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* broadcast with `mutex` when anything in the inventory changes */
     struct lab_vcenter_settings settings;
+    struct lab_nfc_settings nfc_settings; /* to start with */
     struct lab_certificate certificate;
     struct lab_faults *faults;
     struct lab_vms vms;
@@ -132,6 +141,9 @@ void lab_vsphere_stop(struct lab *lab);
  * long as the lab runs. */
 int lab_nfc_start(struct lab *lab, struct err **err);
 unsigned lab_nfc_port(const struct lab *lab);
+/* Holds for reads from now on. */
+void lab_nfc_set(struct lab *lab, const struct lab_nfc_settings *settings);
+void lab_nfc_get(struct lab *lab, struct lab_nfc_settings *ret_settings);
 /* @view 0: the present.  Writes a new ticket. */
 void lab_nfc_ticket(struct lab *lab, const char *vm_moref, uint64_t view, char ret_ticket[64]);
 void lab_nfc_stop(struct lab *lab);

@@ -17,6 +17,7 @@
 #define MAX_DISKS    60
 #define MAX_NICS     10
 #define MAX_CAPACITY (64 * TIB)
+#define MAX_DELAY_MS 60000
 
 /* What one VM is made from, while it is read. */
 struct draft {
@@ -142,10 +143,10 @@ read_address(const struct node *map, struct lab_vm_disk *disk, struct problems *
 static void
 read_disk(const struct node *map, struct draft *draft, struct problems *problems)
 {
-    static const char *const KNOWN[] = {"address", "size", "fill", "seed", NULL};
+    static const char *const KNOWN[] = {"address", "size", "fill", "seed", "delay_ms", NULL};
     struct lab_vm_disk disk = {0};
     struct lab_disk_plan plan = {0};
-    int64_t fill = 50, seed = (int64_t)draft->disks.count + 1;
+    int64_t fill = 50, seed = (int64_t)draft->disks.count + 1, delay_ms = -1;
 
     node_check_keys(map, KNOWN, problems);
     read_address(map, &disk, problems);
@@ -154,6 +155,8 @@ read_disk(const struct node *map, struct draft *draft, struct problems *problems
         problems_add(problems, map, "needs a size in whole sectors of 512 bytes");
     (void)node_decode_int(map, "fill", 0, 100, &fill, problems);
     (void)node_decode_int(map, "seed", 1, INT64_MAX, &seed, problems);
+    (void)node_decode_int(map, "delay_ms", 0, MAX_DELAY_MS, &delay_ms, problems);
+    disk.delay_ms = (int)delay_ms;
     for (size_t i = 0; i < draft->vm->disks.count; i++)
         if (draft->vm->disks.items[i].key == disk.key)
             problems_add(problems, map, "two disks at one address");
@@ -369,6 +372,38 @@ read_vcenter(const struct node *map, struct lab *lab, struct problems *problems)
         problems_add(problems, map, "bytes_per_answer must be at least 512");
 }
 
+/* "100MiB/s", or without the "/s" */
+static void
+decode_rate(const struct node *map, const char *key, uint64_t *rate, struct problems *problems)
+{
+    CLEANUP(free_charp) char *text = NULL;
+    char *per;
+
+    if (!node_decode_string(map, key, &text, problems))
+        return;
+    per = strstr(text, "/s");
+    if (per && !per[2])
+        *per = '\0';
+    if (!parse_size(text, rate))
+        problems_add(problems, node_get(map, key), "expected a rate such as 100MiB/s; 0: no limit");
+}
+
+static void
+read_nfc(const struct node *map, struct lab *lab, struct problems *problems)
+{
+    static const char *const KNOWN[] = {"delay_ms", "connection_rate", "rate", NULL};
+    struct lab_nfc_settings *settings = &lab->nfc_settings;
+    int64_t delay_ms = 0;
+
+    if (!map)
+        return;
+    node_check_keys(map, KNOWN, problems);
+    (void)node_decode_int(map, "delay_ms", 0, MAX_DELAY_MS, &delay_ms, problems);
+    settings->delay_ms = (unsigned)delay_ms;
+    decode_rate(map, "connection_rate", &settings->connection_rate, problems);
+    decode_rate(map, "rate", &settings->rate, problems);
+}
+
 /* Scalars become what YAML's core schema says they are. */
 static json_t *
 to_json(const struct node *node)
@@ -409,13 +444,14 @@ static int
 read_root(const struct node *root, struct lab *lab, struct problems *problems,
           json_t **ret_cloudstack, struct err **err)
 {
-    static const char *const KNOWN[] = {"vcenter", "vms", "cloudstack", NULL};
+    static const char *const KNOWN[] = {"vcenter", "nfc", "vms", "cloudstack", NULL};
     const struct node *vms, *cloudstack;
 
     if (node_kind(root) != NODE_MAP)
-        return err_set(err, E_CONFIG, "a scenario is a map of vms, vcenter and cloudstack");
+        return err_set(err, E_CONFIG, "a scenario is a map of vms, vcenter, nfc and cloudstack");
     node_check_keys(root, KNOWN, problems);
     read_vcenter(node_decode_map(root, "vcenter", problems), lab, problems);
+    read_nfc(node_decode_map(root, "nfc", problems), lab, problems);
     vms = node_decode_list(root, "vms", problems);
     for (size_t i = 0; vms && i < node_count(vms) && i < MAX_VMS; i++)
         if (read_vm(node_item(vms, i), lab, problems, err) < 0)

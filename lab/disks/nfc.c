@@ -1,6 +1,9 @@
 /* The disk server of the lab (disks/nfc.h): TLS, a thread a connection that only moves frames, and a
  * few workers that read the machines, so that several requests of one connection are under way at
- * once and are answered in any order. */
+ * once and are answered in any order.
+ *
+ * A server that is told to be slow lets each request wait in the queue: no thread waits with it, so any
+ * number of them wait at the same time. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +22,7 @@
 #include "base/vec.h"
 #include "core/lab.h"
 #include "disks/nfc_link.h"
+#include "disks/nfc_queue.h"
 
 #define WORKERS          6
 #define MAX_CONNECTIONS  512
@@ -27,6 +31,7 @@
 #define HANDSHAKE_MS     10000
 #define KEPT_BUFFERS     64
 #define KEPT_BUFFER_SIZE (1024U * 1024)
+#define NS_PER_MS        1000000LL
 
 struct ticket {
     char text[64], vm_moref[32];
@@ -47,15 +52,17 @@ struct connection {
     struct lab_machine *machine;
     unsigned disk;
     uint64_t view, capacity;
+    int delay_ms; /* of the disk; -1: the server's */
     uint8_t hello[MAX_HELLO + 1];
 
-    bool has_link;      /* nfc->lock */
-    bool is_over;       /* nfc->lock */
-    unsigned in_flight; /* nfc->lock */
+    bool has_link;        /* nfc->lock */
+    bool is_over;         /* nfc->lock */
+    unsigned in_flight;   /* nfc->lock */
+    struct nfc_line line; /* nfc->lock */
 };
 
 struct work {
-    struct work *next;
+    struct nfc_item item;
     struct connection *connection;
     struct lab_nfc_header header;
 };
@@ -69,9 +76,12 @@ struct lab_nfc {
     unsigned worker_count;
     bool has_acceptor;
 
-    pthread_mutex_t lock;
-    pthread_cond_t work_changed, in_flight_changed;
-    struct work *work, **work_tail;
+    struct nfc_queue queue; /* of struct work */
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t in_flight_changed;
+    struct lab_nfc_settings settings;
+    struct nfc_line line; /* of all connections */
     struct connection *connections;
     unsigned connection_count;
     struct buffer *buffers;
@@ -228,29 +238,19 @@ do_extents(struct connection *connection, const struct lab_nfc_header *header)
 }
 
 static struct work *
-next_work(struct lab_nfc *nfc)
+of_item(const struct nfc_item *item)
 {
-    struct work *work;
-
-    SCOPE_LOCK(&nfc->lock);
-    while (!nfc->work && !nfc->is_stopping)
-        pthread_cond_wait(&nfc->work_changed, &nfc->lock);
-    work = nfc->work;
-    if (work) {
-        nfc->work = work->next;
-        if (!nfc->work)
-            nfc->work_tail = &nfc->work;
-    }
-    return work;
+    return (struct work *)((const char *)item - offsetof(struct work, item));
 }
 
 static void *
 worker_main(void *opaque)
 {
     struct lab_nfc *nfc = opaque;
-    struct work *work;
+    struct nfc_item *item;
 
-    while ((work = next_work(nfc))) {
+    while ((item = nfc_queue_take(&nfc->queue))) {
+        struct work *work = of_item(item);
         struct connection *connection = work->connection;
 
         if (work->header.op == LAB_NFC_READ)
@@ -286,6 +286,7 @@ find_path(struct connection *connection, const struct lab_vm_disks *disks, const
         if (!strcmp(disks->items[i].path, path)) {
             connection->disk = (unsigned)i;
             connection->capacity = disks->items[i].capacity;
+            connection->delay_ms = disks->items[i].delay_ms;
             return true;
         }
     return false;
@@ -338,6 +339,21 @@ handle_hello(struct connection *connection, const struct lab_nfc_header *header)
     return true;
 }
 
+/* Lock held.  When the answer to a read of @bytes may go out. */
+static int64_t
+pace_read(struct connection *connection, uint64_t bytes)
+{
+    struct lab_nfc *nfc = connection->nfc;
+    int64_t delay_ms =
+        connection->delay_ms >= 0 ? connection->delay_ms : (int64_t)nfc->settings.delay_ms;
+    int64_t ready_ns = nfc_now_ns() + delay_ms * NS_PER_MS;
+    int64_t own_ns =
+        nfc_line_pass(&connection->line, ready_ns, bytes, nfc->settings.connection_rate);
+    int64_t all_ns = nfc_line_pass(&nfc->line, ready_ns, bytes, nfc->settings.rate);
+
+    return MAX(own_ns, all_ns);
+}
+
 static bool
 queue_work(struct connection *connection, const struct lab_nfc_header *header)
 {
@@ -356,9 +372,9 @@ queue_work(struct connection *connection, const struct lab_nfc_header *header)
         return false;
     }
     connection->in_flight++;
-    *nfc->work_tail = work;
-    nfc->work_tail = &work->next;
-    pthread_cond_signal(&nfc->work_changed);
+    work->item.due_ns =
+        header->op == LAB_NFC_READ ? pace_read(connection, header->b) : nfc_now_ns();
+    nfc_queue_put(&nfc->queue, &work->item);
     return true;
 }
 
@@ -405,6 +421,29 @@ shake_hands(struct connection *connection)
     return NULL;
 }
 
+static bool
+is_of_connection(const struct nfc_item *item, const void *connection)
+{
+    return of_item(item)->connection == connection;
+}
+
+/* Nobody waits any more for what was asked of us and has not begun. */
+static void
+drop_work(struct connection *connection)
+{
+    struct nfc_item *items =
+        nfc_queue_remove(&connection->nfc->queue, is_of_connection, connection);
+
+    while (items) {
+        struct work *work = of_item(items);
+
+        items = items->next;
+        free(work);
+        SCOPE_LOCK(&connection->nfc->lock);
+        connection->in_flight--;
+    }
+}
+
 static void
 serve_connection(struct connection *connection)
 {
@@ -422,6 +461,7 @@ serve_connection(struct connection *connection)
     pthread_mutex_unlock(&nfc->lock);
     if (is_ready)
         nfc_link_run(&connection->link, &ops, connection);
+    drop_work(connection);
     /* Workers still send into the link. */
     pthread_mutex_lock(&nfc->lock);
     while (connection->in_flight)
@@ -574,9 +614,9 @@ lab_nfc_start(struct lab *lab, struct err **err)
 
     nfc->lab = lab;
     nfc->listen_fd = -1;
-    nfc->work_tail = &nfc->work;
+    nfc->settings = lab->nfc_settings;
+    nfc_queue_init(&nfc->queue);
     pthread_mutex_init(&nfc->lock, NULL);
-    pthread_cond_init(&nfc->work_changed, NULL);
     pthread_cond_init(&nfc->in_flight_changed, NULL);
     lab->nfc = nfc;
     nfc->tls = make_tls(&lab->certificate, err);
@@ -590,6 +630,20 @@ unsigned
 lab_nfc_port(const struct lab *lab)
 {
     return lab->nfc->port;
+}
+
+void
+lab_nfc_set(struct lab *lab, const struct lab_nfc_settings *settings)
+{
+    SCOPE_LOCK(&lab->nfc->lock);
+    lab->nfc->settings = *settings;
+}
+
+void
+lab_nfc_get(struct lab *lab, struct lab_nfc_settings *ret_settings)
+{
+    SCOPE_LOCK(&lab->nfc->lock);
+    *ret_settings = lab->nfc->settings;
 }
 
 void
@@ -616,7 +670,6 @@ lab_nfc_stop(struct lab *lab)
 {
     struct lab_nfc *nfc = take(lab->nfc);
     struct buffer *buffer;
-    struct work *work;
 
     if (!nfc)
         return;
@@ -629,15 +682,9 @@ lab_nfc_stop(struct lab *lab)
         pthread_join(nfc->acceptor, NULL);
     /* Connections wait for their requests, so the workers go last. */
     join_connections(nfc, true);
-    pthread_mutex_lock(&nfc->lock);
-    pthread_cond_broadcast(&nfc->work_changed);
-    pthread_mutex_unlock(&nfc->lock);
+    nfc_queue_stop(&nfc->queue);
     for (unsigned i = 0; i < nfc->worker_count; i++)
         pthread_join(nfc->workers[i], NULL);
-    while ((work = nfc->work)) {
-        nfc->work = work->next;
-        free(work);
-    }
     while ((buffer = nfc->buffers)) {
         nfc->buffers = buffer->next;
         free(buffer);
@@ -645,7 +692,7 @@ lab_nfc_stop(struct lab *lab)
     vec_done(&nfc->tickets);
     SSL_CTX_free(nfc->tls);
     close_fdp(&nfc->listen_fd);
-    pthread_cond_destroy(&nfc->work_changed);
+    nfc_queue_done(&nfc->queue);
     pthread_cond_destroy(&nfc->in_flight_changed);
     pthread_mutex_destroy(&nfc->lock);
     free(nfc);

@@ -134,7 +134,8 @@ handle(void *opaque, struct lab_exchange *x)
 void
 centre_start(struct centre *centre, uint64_t capacity)
 {
-    struct lab_vm_disk disk = {.key = 2000, .path = CENTRE_PATH, .capacity = capacity};
+    struct lab_vm_disk disk = {
+        .key = 2000, .path = CENTRE_PATH, .capacity = capacity, .delay_ms = -1};
     struct lab_snapshot snapshot = {.moref = CENTRE_SNAPSHOT, .view = 1};
 
     memset(centre, 0, sizeof(*centre));
