@@ -8,10 +8,48 @@
 #define HORIZON_BLOCKS  1024U
 #define HORIZON_EXTENTS 512U
 
+/* Never so large that a widened extent would reach into another block. */
+static uint32_t
+alignment_of(const struct disk_source *source)
+{
+    return source->alignment > DISK_SECTOR && TRANSFER_BLOCK % source->alignment == 0
+               ? source->alignment
+               : DISK_SECTOR;
+}
+
+static bool
+is_aligned(const struct extents *extents, uint32_t alignment, uint64_t size)
+{
+    for (size_t i = 0; i < extents->count; i++) {
+        uint64_t end = extents->items[i].offset + extents->items[i].length;
+
+        if (extents->items[i].offset % alignment || (end % alignment && end != size))
+            return false;
+    }
+    return true;
+}
+
+static void
+align(const struct extents *extents, uint32_t alignment, uint64_t size, struct extents *ret)
+{
+    for (size_t i = 0; i < extents->count; i++) {
+        struct extent *last = ret->count ? &ret->items[ret->count - 1] : NULL;
+        uint64_t start = round_down(extents->items[i].offset, alignment);
+        uint64_t end =
+            MIN(round_up(extents->items[i].offset + extents->items[i].length, alignment), size);
+
+        if (last && start <= last->offset + last->length)
+            last->length = MAX(end, last->offset + last->length) - last->offset;
+        else
+            vec_push(ret, (struct extent){start, end - start});
+    }
+}
+
 int
 plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err)
 {
     uint32_t request_bytes = job->request_bytes ? job->request_bytes : DISK_MAX_REQUEST;
+    uint32_t alignment = alignment_of(job->source);
     uint64_t end = 0;
 
     for (size_t i = 0; i < job->plan->count; i++) {
@@ -29,9 +67,19 @@ plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, stru
         .extents = job->plan,
         .done = job->done,
         .size = size,
-        .request_bytes = (uint32_t)MIN(round_up(request_bytes, DISK_SECTOR), DISK_MAX_REQUEST),
+        .request_bytes = (uint32_t)MIN(round_up(request_bytes, alignment), DISK_MAX_REQUEST),
     };
+    if (!is_aligned(plan->extents, alignment, size)) {
+        align(plan->extents, alignment, size, &plan->aligned);
+        plan->extents = &plan->aligned;
+    }
     return 0;
+}
+
+void
+plan_done(struct plan *plan)
+{
+    vec_done(&plan->aligned);
 }
 
 static bool

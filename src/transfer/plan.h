@@ -5,7 +5,8 @@
 #include "transfer/transfer.h"
 
 struct plan {
-    const struct extents *extents;
+    const struct extents *extents; /* the job's, or `aligned` */
+    struct extents aligned;
     const struct transfer_bitmap *done; /* may be NULL */
     uint32_t request_bytes;
     uint64_t size; /* of the disk */
@@ -21,8 +22,10 @@ struct plan_piece {
     bool is_whole_block;   /* all of the block is planned */
 };
 
-/* E_PLAN unless the extents are normal and lie within @size. */
+/* E_PLAN unless the extents are normal and lie within @size.  What the source would read anyway, because
+ * it wants more than sectors, is planned too: extents are widened to its alignment, within @size. */
 int plan_init(struct plan *plan, const struct transfer_job *job, uint64_t size, struct err **err);
+void plan_done(struct plan *plan);
 /* False when there is nothing left. */
 bool plan_next(struct plan *plan, struct plan_piece *ret_piece);
 /* A block behind those that come next: not far on the disk, or not many extents on. */

@@ -16,6 +16,7 @@ transfer_free(struct transfer *t)
 {
     free(t->flights);
     free(t->blocks);
+    plan_done(&t->plan);
     vec_done(&t->complete);
     vec_done(&t->covered);
     err_free(t->error);

@@ -1,8 +1,8 @@
 /* Moves extents of one disk from a source to a target.
  *
- * The planned extents are cut into requests of at most DISK_MAX_REQUEST bytes that never cross a
- * 1 MiB boundary of the disk, kept in flight up to the bounds of both sides, and completed in any
- * order.  A request whose bytes are all zero is not written (a new target) or becomes a zero range.
+ * The planned extents are widened to the alignment that the source wants, cut into requests of at
+ * most DISK_MAX_REQUEST bytes that never cross a 1 MiB boundary of the disk, kept in flight up to the
+ * bounds of both sides, and completed in any order.  A request whose bytes are all zero is not written (a new target) or becomes a zero range.
  *
  * A transfer succeeds only if copied + zeroed bytes equal the planned ones; a cancelled one has failed
  * with E_CANCELLED.  Progress that survives is published block by block (TRANSFER_BLOCK): a block is

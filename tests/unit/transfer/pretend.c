@@ -70,6 +70,10 @@ source_read(struct disk_source *source, struct disk_request *request, struct err
     struct pretend_source *pretend = (struct pretend_source *)source;
 
     pretend->reads++;
+    if (source->alignment && (request->offset % source->alignment ||
+                              ((request->offset + request->length) % source->alignment &&
+                               request->offset + request->length != source->size)))
+        pretend->misaligned++;
     if (pretend->reads == pretend->refuse_at)
         return err_set(err, E_SOURCE_READ, "refused");
     /* Its number, for when it is delivered. */

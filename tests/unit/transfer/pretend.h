@@ -18,7 +18,7 @@ struct pretend_source {
     struct disk_source source;
     uint8_t *bytes;
     struct pretend_queue queue;
-    unsigned reads, submits, most_in_flight;
+    unsigned reads, submits, most_in_flight, misaligned;
     uint64_t read_bytes;
     unsigned fail_at;   /* the n-th read (from 1) fails; 0: none */
     unsigned refuse_at; /* the n-th read is refused at once */

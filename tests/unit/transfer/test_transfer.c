@@ -134,6 +134,48 @@ only_planned_bytes_are_touched(void **state)
     free(expected);
 }
 
+/* What comes before and after a planned range inside its 4 KiB is read too, once, and no further than the
+ * disk goes. */
+static void
+requests_have_the_alignment_that_the_source_wants(void **state)
+{
+    struct fixture *f = *state;
+    static const struct extent extents[] = {
+        {512, 512},                   /* widened to the first 4 KiB */
+        {1024, 512},                  /* lies in it already */
+        {4096 + 512, 512},            /* touches it */
+        {MIB - 512, 1024},            /* two blocks */
+        {2 * MIB, 4096},              /* as it should be */
+        {3 * MIB + 4096 - 512, 8192}, /* over three of them */
+        {DISK_SIZE - 1024, 512},      /* before the tail, */
+        {DISK_SIZE - 512, 512},       /* which is no whole 4 KiB */
+    };
+    static const struct extent wide[] = {{0, 8192},
+                                         {MIB - 4096, 8192},
+                                         {2 * MIB, 4096},
+                                         {3 * MIB, 12288},
+                                         {DISK_SIZE - 512 - 4096, 4096 + 512}};
+    uint8_t *expected = xcalloc(1, DISK_SIZE);
+    uint64_t total = 0;
+
+    f->source.source.alignment = DISK_ALIGNMENT;
+    f->job.request_bytes = 5000;
+    f->plan.count = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(extents); i++)
+        vec_push(&f->plan, extents[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(wide); i++) {
+        memcpy(expected + wide[i].offset, f->source.bytes + wide[i].offset, wide[i].length);
+        total += wide[i].length;
+    }
+    assert_int_equal(run(f), 0);
+    assert_memory_equal(f->target.bytes, expected, DISK_SIZE);
+    assert_int_equal(f->source.read_bytes, total);
+    assert_int_equal(f->progress.planned_bytes, total);
+    assert_int_equal(f->source.misaligned, 0);
+    assert_int_equal(blocks_done(f), 6);
+    free(expected);
+}
+
 static void
 requests_obey_every_bound(void **state)
 {
@@ -521,6 +563,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(every_planned_byte_arrives),
         T(only_planned_bytes_are_touched),
+        T(requests_have_the_alignment_that_the_source_wants),
         T(requests_obey_every_bound),
         T(several_requests_are_in_flight_and_submitted_together),
         T(zero_runs_never_reach_a_new_target),
