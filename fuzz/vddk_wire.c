@@ -13,6 +13,12 @@ check_open(const struct vddk_wire_open *open)
     MUST(strlen(open->password) < sizeof(open->password));
     MUST(strlen(open->disk_path) < sizeof(open->disk_path));
     MUST(strlen(open->transports) < sizeof(open->transports));
+    MUST(strlen(open->tmp_dir) < sizeof(open->tmp_dir) && !strpbrk(open->tmp_dir, "\n\r\""));
+    MUST(open->compression <= VDDK_WIRE_SKIPZ && open->is_buffered <= 1);
+    MUST(open->nfc_buffer >= 1 && open->nfc_buffer <= VDDK_WIRE_MAX_NFC_BUFFER);
+    MUST(open->nfc_buffer_count >= 1 &&
+         (uint64_t)open->nfc_buffer * open->nfc_buffer_count <= VDDK_WIRE_MAX_NFC_TOTAL);
+    MUST(open->log_level <= VDDK_WIRE_MAX_LOG_LEVEL + 1);
     MUST(open->port <= 65535 && open->slot_count >= 1 && open->slot_count <= PACKET_MAX_SLOTS);
 }
 
@@ -55,7 +61,7 @@ try_request(const uint8_t *data, size_t size, bool is_filled)
         }
         if (header.type == VDDK_WIRE_READ)
             MUST(range->slot < state.slot_count && !state.slot_busy[range->slot] &&
-                 range->length <= VDDK_WIRE_SLOT_BYTES);
+                 range->slot_offset + range->length <= VDDK_WIRE_SLOT_BYTES);
     }
     state.slot_busy[head.busy] = false;
     free(packet);

@@ -18,6 +18,7 @@
 
 #define OPEN_UNBUFFERED 1U
 #define OPEN_READ_ONLY  4U
+#define OPEN_COMPRESSED (16U | 32U | 64U) /* zlib, fastlz, skipz: one of them */
 #define CRED_UID        1
 
 #define CANARY          0x5ca1ab1e0ddba11ULL
@@ -70,6 +71,8 @@ struct block_list {
 struct connection {
     struct fake_ticket ticket;
     bool is_read_only;
+    const char
+        *mode; /* of the transports that were asked for, the first that there is; NULL: none */
 };
 
 struct pending {
@@ -194,33 +197,6 @@ background_main(void *unused)
     return NULL;
 }
 
-static bool
-read_config(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    unsigned long long size = 1, count = 4;
-    char line[256];
-
-    if (!file)
-        return false;
-    while (fgets(line, sizeof(line), file)) {
-        char *value = strchr(line, '=');
-
-        if (!value)
-            continue;
-        *value++ = '\0';
-        if (!strcmp(line, "vixDiskLib.nfcAio.Session.BufSizeIn64KB"))
-            size = strtoull(value, NULL, 10);
-        else if (!strcmp(line, "vixDiskLib.nfcAio.Session.BufCount"))
-            count = strtoull(value, NULL, 10);
-        else
-            fake_warn("VixDiskLib: the key %s is not known", line);
-    }
-    (void)fclose(file);
-    fake_log("VixDiskLib: nfcAio: %llu buffers of %llu x 64 KiB", count, size);
-    return size >= 1 && size <= 32 && count >= 1 && size * count <= 256;
-}
-
 EXPORT uint64_t
 FN(InitEx)(uint32_t major, uint32_t minor, log_fn *log, log_fn *warn, log_fn *panic,
            const char *libdir, const char *config)
@@ -238,7 +214,7 @@ FN(InitEx)(uint32_t major, uint32_t minor, log_fn *log, log_fn *warn, log_fn *pa
     caller_panic = panic;
     if (fake_fault("fail-init", FAKE_E_FAIL, &error))
         return error;
-    if (config && !read_config(config))
+    if (config && !fake_config_read(config))
         return FAKE_E_INVALID_ARG;
     fake_log("VixDiskLib: fake library, API %u.%u\n", major, minor);
     pthread_atfork(before_fork, NULL, NULL);
@@ -290,6 +266,7 @@ FN(GetErrorText)(uint64_t error, const char *locale)
         {FAKE_E_OUT_OF_MEMORY, "Memory allocation failed"},
         {FAKE_E_INVALID_ARG, "One of the parameters was invalid"},
         {FAKE_E_NOT_SUPPORTED, "The operation is not supported"},
+        {FAKE_E_FILE_ACCESS_ERROR, "You do not have access rights to this file"},
         {FAKE_E_HOST_USER_PERMISSIONS, "Insufficient permissions in the host operating system"},
         {FAKE_E_HOST_SERVER_NOT_FOUND, "The specified server could not be contacted"},
         {FAKE_E_HOST_NETWORK_CONN_REFUSED, "The server refused connection"},
@@ -428,6 +405,25 @@ after_moref(const char *text)
     return text && !strncmp(text, "moref=", 6) ? text + 6 : NULL;
 }
 
+/* Here is no storage network, and this is no VM of the lab's: the transports that read the disk by
+ * themselves are passed over, as the real library does. */
+static const char *
+choose_mode(const char *transports)
+{
+    static const char *const modes[] = {"nbdssl", "nbd"};
+
+    for (const char *word = transports; word && *word;) {
+        size_t length = strcspn(word, ":");
+
+        for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+            if (length == strlen(modes[i]) && !strncmp(word, modes[i], length))
+                return modes[i];
+        fake_log("VixDiskLib: transport %.*s is not available here", (int)length, word);
+        word += length + (word[length] == ':');
+    }
+    return NULL;
+}
+
 EXPORT uint64_t
 FN(ConnectEx)(const struct params *params, char is_read_only, const char *snapshot,
               const char *transports, void **ret_connection)
@@ -440,9 +436,10 @@ FN(ConnectEx)(const struct params *params, char is_read_only, const char *snapsh
     if (!connection)
         abort();
     connection->is_read_only = is_read_only;
-    if (!strstr(transports ? transports : "", "nbd"))
-        fake_warn("the fake library has no transport but nbdssl");
-    else if (after_moref(params->vmx_spec) && (!snapshot || after_moref(snapshot)))
+    fake_record("connect transports=%s snapshot=%s", transports ? transports : "",
+                snapshot ? snapshot : "");
+    connection->mode = choose_mode(transports ? transports : "file:san:hotadd:nbdssl:nbd");
+    if (after_moref(params->vmx_spec) && (!snapshot || after_moref(snapshot)))
         error = fake_dial(params->server, params->port ? params->port : 443, params->thumbprint,
                           params->user, params->password, after_moref(params->vmx_spec),
                           snapshot ? after_moref(snapshot) : "", &connection->ticket);
@@ -488,13 +485,27 @@ load_plugin(void)
 static uint64_t
 open_disk(struct connection *connection, const char *path, uint32_t flags, struct handle **ret)
 {
+    uint32_t compression = flags & OPEN_COMPRESSED;
     struct handle *handle;
     uint64_t error;
 
-    if (!connection || !path || !(flags & OPEN_READ_ONLY) || !connection->is_read_only)
+    fake_record("open flags=%u path=%s", flags, path ? path : "");
+    if (!connection || !path || !(flags & OPEN_READ_ONLY) || !connection->is_read_only ||
+        (compression & (compression - 1)) ||
+        (flags & ~(OPEN_UNBUFFERED | OPEN_READ_ONLY | OPEN_COMPRESSED)))
         return FAKE_E_INVALID_ARG;
     if (!load_plugin())
         return FAKE_E_SUBSYSTEM_INIT_FAIL;
+    if (!connection->mode)
+        return FAKE_E_FILE_ACCESS_ERROR;
+    if (fake_control("refuse-flags", 0, &error) && (flags & error))
+        return FAKE_E_NOT_SUPPORTED;
+    if (fake_control("session-memory-kb", 0, &error) && fake_config_session_kb() > error) {
+        fake_warn("NfcFssrvrProcessErrorMsg: received NFC error 5 from server: Failed to allocate "
+                  "the requested %llu bytes",
+                  (unsigned long long)fake_config_session_kb() * 1024);
+        return FAKE_E_FAIL;
+    }
     if (fake_fault("hang-open", 0, &error))
         fake_hang();
     if (fake_fault("fail-open", FAKE_E_FAIL, &error))
@@ -553,7 +564,7 @@ FN(GetTransportMode)(struct handle *handle)
 {
     enter(handle, "GetTransportMode");
     leave(handle);
-    return "nbdssl";
+    return handle->connection->mode;
 }
 
 static uint64_t
@@ -635,6 +646,24 @@ on_done(void *opaque, uint64_t error)
     free(pending);
 }
 
+/* Lock held, the read is among those pending. */
+static void
+refuse_for_memory(const struct handle *handle, struct pending *pending)
+{
+    uint64_t limit_kb, bytes = 0;
+
+    if (!fake_control("read-memory-kb", 0, &limit_kb))
+        return;
+    for (const struct pending *p = handle->pending; p; p = p->next)
+        bytes += p->error ? 0 : p->length;
+    if (bytes <= limit_kb * 1024)
+        return;
+    fake_warn("NfcFssrvrProcessErrorMsg: received NFC error 5 from server: Failed to allocate the "
+              "requested %u bytes",
+              pending->length);
+    pending->error = FAKE_E_OUT_OF_MEMORY;
+}
+
 static uint64_t
 begin_read(struct handle *handle, uint64_t sector, uint64_t count, uint8_t *data,
            void (*done)(void *opaque, uint64_t error), void *opaque)
@@ -662,12 +691,13 @@ begin_read(struct handle *handle, uint64_t sector, uint64_t count, uint8_t *data
     check_overlap(handle, data, pending->length);
     pending->next = handle->pending;
     handle->pending = pending;
+    refuse_for_memory(handle, pending);
     pthread_mutex_unlock(&handle->lock);
     /* Whoever looks into the buffer before the read is back sees that. */
     memset(data, POISON, pending->length);
     if (fake_fault("fail-read", 1, &at) && at == number) {
-        fake_warn("NfcAio: the host cannot allocate the memory for a request");
-        pending->error = FAKE_E_OUT_OF_MEMORY;
+        fake_warn("NfcAio: the host's file system does not answer");
+        pending->error = FAKE_E_FAIL;
     }
     fake_remote_read(handle->remote, data, sector * FAKE_SECTOR, pending->length, on_done, pending);
     return FAKE_ASYNC;

@@ -71,6 +71,31 @@ fake_has(const char *word)
     return fake_control(word, 0, &unused);
 }
 
+/* One write, so that lines of several processes do not mix. */
+void
+fake_record(const char *fmt, ...)
+{
+    char words[1024], line[1024];
+    const char *path;
+    va_list args;
+    int fd, length;
+
+    read_words(words);
+    path = find_word(words, "record");
+    if (!path)
+        return;
+    va_start(args, fmt);
+    length = vsnprintf(line, sizeof(line) - 1, fmt, args);
+    va_end(args);
+    if (length < 0 || length >= (int)sizeof(line) - 1)
+        fake_die("a line of the record is too long");
+    line[length++] = '\n';
+    fd = open(path, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, line, (size_t)length) != length)
+        fake_die("the record %s cannot be written", path);
+    close(fd);
+}
+
 static bool
 is_once(void)
 {

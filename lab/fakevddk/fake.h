@@ -13,6 +13,10 @@
  *     fail-extents[=N]                     QueryAllocatedBlocks answers error N (6)
  *     lie-extents                          its list is not sorted and runs past what was asked
  *     fail-read=K                          the K-th read of the process completes with an error
+ *     refuse-flags=N                       Open answers "not supported" to these flags
+ *     session-memory-kb=N                  the host has no more for the buffers of a session: Open fails
+ *     read-memory-kb=N                     nor for reads in flight: the one that is too much fails
+ *     record=PATH                          adds a line to PATH for each setting that arrives
  *     hang-read=K, hang-open, hang-close   never comes back
  *     kill-read=K, abort-read=K, segv-read=K   the process dies at the K-th read
  *     latency-ms=N                         each read takes N to 2N ms
@@ -34,6 +38,7 @@ enum {
     FAKE_E_OUT_OF_MEMORY = 2,
     FAKE_E_INVALID_ARG = 3,
     FAKE_E_NOT_SUPPORTED = 6,
+    FAKE_E_FILE_ACCESS_ERROR = 13,
     FAKE_E_HOST_USER_PERMISSIONS = 3014,
     FAKE_E_HOST_SERVER_NOT_FOUND = 14008,
     FAKE_E_HOST_NETWORK_CONN_REFUSED = 14009,
@@ -48,11 +53,20 @@ enum {
 /* Whether @word is asked for; its number, or @fallback without one, goes to *ret_number. */
 bool fake_control(const char *word, uint64_t fallback, uint64_t *ret_number);
 bool fake_has(const char *word);
+/* Adds a line to the file of the word `record`, if there is one. */
+void fake_record(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* As fake_control, but only if `once` lets it happen. */
 bool fake_fault(const char *word, uint64_t fallback, uint64_t *ret_number);
 /* Says which rule was broken and aborts. */
 _Noreturn void fake_die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void fake_hang(void);
+
+/* ---- config.c ---------------------------------------------------------------------------------- */
+
+/* Before any session.  False: it is not there, or says what cannot be. */
+bool fake_config_read(const char *path);
+/* What the buffers of a session take on the host. */
+uint64_t fake_config_session_kb(void);
 
 /* ---- api.c ------------------------------------------------------------------------------------- */
 

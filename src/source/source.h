@@ -9,6 +9,25 @@
 
 struct err;
 
+enum source_compression { /* of what travels from the ESXi host */
+                          SOURCE_COMPRESSION_NONE,
+                          SOURCE_COMPRESSION_ZLIB,
+                          SOURCE_COMPRESSION_FASTLZ,
+                          SOURCE_COMPRESSION_SKIPZ, /* zeroes only */
+};
+
+/* How VDDK is used for a disk; zeroes are what suits most. */
+struct source_vddk_tuning {
+    const char *transports; /* NULL: "nbdssl:nbd" */
+    enum source_compression compression;
+    bool is_buffered;     /* not opened unbuffered, which newer hosts read faster */
+    unsigned buffer_kb;   /* of one buffer of the session on the host, a multiple of 64; 0: 1024 */
+    unsigned buffers;     /* how many; 0: 4; buffer_kb x buffers at most 16 MiB */
+    unsigned log_level;   /* of VDDK's transports: 1 + 0 to 6; 0: VDDK's own */
+    const char *tmp_dir;  /* for VDDK's own files; NULL: its own choice */
+    unsigned memory_step; /* a host was short of memory so often: halve the buffers so often */
+};
+
 /* One disk through VMware's VDDK, read by a v2c-vddk process that this starts and owns.  Every string
  * is copied.  Fails with E_SPAWN (no v2c-vddk), E_VDDK_LIBRARY, E_VDDK_CONNECT (host, port),
  * E_VDDK_LOGIN, E_VDDK_OPEN (thumbprint, snapshot, path), E_SOURCE_SIZE, E_TIMEOUT (the process is
@@ -26,12 +45,12 @@ struct source_vddk_options {
     const char *vm_moref;       /* "vm-16" */
     const char *snapshot_moref; /* NULL: a powered-off VM's own disks */
     const char *disk_path;      /* "[datastore] dir/disk.vmdk", as of that snapshot */
-    const char *transports;     /* NULL: "nbdssl:nbd" */
-    uint64_t expected_size;     /* bytes; 0: any */
-    unsigned queue_depth;       /* reads in flight; 0: 16 */
-    struct disk_pool *pool;     /* borrowed; its memfd is mapped by the process */
-    int start_timeout_ms;       /* for connect and open; 0: 120 s */
-    int read_timeout_ms;        /* without any answer while reads are in flight; 0: 300 s */
+    struct source_vddk_tuning tuning;
+    uint64_t expected_size; /* bytes; 0: any */
+    unsigned queue_depth;   /* reads in flight; 0: 16 */
+    struct disk_pool *pool; /* borrowed; its memfd is mapped by the process */
+    int start_timeout_ms;   /* for connect and open; 0: 120 s */
+    int read_timeout_ms;    /* without any answer while reads are in flight; 0: 300 s */
 };
 int source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
                      struct err **err);

@@ -27,10 +27,11 @@
 #include "source/vddk_explain.h"
 #include "source/vddk_lines.h"
 #include "source/vddk_program.h"
+#include "source/vddk_tuning.h"
+#include "source/vddk_window.h"
 #include "vddk/wire.h"
 
 #define DEFAULT_PORT             443
-#define DEFAULT_TRANSPORTS       "nbdssl:nbd"
 #define DEFAULT_QUEUE_DEPTH      16
 #define DEFAULT_START_TIMEOUT_MS 120000
 #define DEFAULT_READ_TIMEOUT_MS  300000
@@ -43,7 +44,9 @@ _Static_assert(VDDK_WIRE_SLOT_BYTES == DISK_MAX_REQUEST,
 
 struct in_flight {
     struct disk_request *request; /* NULL: the slot is free */
-    uint64_t id;
+    uint64_t id;                  /* of the piece that is on its way; 0: none, it is held back */
+    uint32_t done, asked;         /* bytes of it that have come, and of that piece */
+    unsigned epoch;               /* of the window, when the piece was sent */
 };
 
 struct vddk_source {
@@ -54,7 +57,10 @@ struct vddk_source {
     int read_timeout_ms;
     struct in_flight *in_flight; /* by slot */
     size_t slot_count;
-    unsigned in_flight_count;
+    unsigned in_flight_count;                       /* requests */
+    struct vddk_window window;                      /* what of them may be on its way at a time */
+    unsigned sent_count;                            /* what is */
+    struct disk_request *held, **held_tail;         /* what waits for room in the window */
     struct disk_request *finished, **finished_tail; /* their impl: struct err *, or NULL */
     struct err *death; /* why nothing can be read any more; NULL while it lives */
     bool is_closing, has_extents, is_timer_armed;
@@ -79,6 +85,8 @@ finish(struct vddk_source *vddk, struct in_flight *entry, struct err *error)
 {
     struct disk_request *request = take(entry->request);
 
+    if (take(entry->id))
+        vddk->sent_count--;
     vddk->in_flight_count--;
     vddk->last_answer_ms = clock_monotonic_ms();
     request->impl = error;
@@ -124,6 +132,8 @@ bury(struct vddk_source *vddk, struct err *death)
     close_fdp(&vddk->socket_fd);
     vddk->socket_fd = -1;
     vddk->death = death;
+    vddk->held = NULL;
+    vddk->held_tail = &vddk->held;
     for (size_t slot = 0; slot < vddk->slot_count; slot++)
         if (vddk->in_flight[slot].request)
             finish(vddk, &vddk->in_flight[slot], err_copy(death));
@@ -240,6 +250,88 @@ receive_packet(struct vddk_source *vddk)
     return 1;
 }
 
+/* ---- reads ------------------------------------------------------------------------------------- */
+
+static uint64_t
+next_id(struct vddk_source *vddk, uint32_t slot)
+{
+    /* The slot is what is left of the id modulo the number of slots. */
+    vddk->last_id += vddk->slot_count;
+    return vddk->last_id + slot;
+}
+
+/* Sends for what is next of a request, as much as the window allows. */
+static void
+send_piece(struct vddk_source *vddk, struct in_flight *entry)
+{
+    const struct disk_request *request = entry->request;
+    struct vddk_wire_range range = {
+        .header = {VDDK_WIRE_VERSION, VDDK_WIRE_READ, next_id(vddk, request->slot->index)},
+        .offset = request->offset + entry->done,
+        .length = MIN(request->length - entry->done, vddk->window.piece),
+        .slot = request->slot->index,
+        .slot_offset = entry->done,
+    };
+
+    entry->id = range.header.id;
+    entry->asked = (uint32_t)range.length;
+    entry->epoch = vddk->window.epoch;
+    vddk->sent_count++;
+    (void)send_packet(vddk, &range, sizeof(range)); /* fails by burying, which ends the request */
+}
+
+static void
+send_held(struct vddk_source *vddk)
+{
+    while (vddk->held && vddk->sent_count < vddk->window.reads) {
+        struct disk_request *request = vddk->held;
+
+        vddk->held = request->next;
+        if (!vddk->held)
+            vddk->held_tail = &vddk->held;
+        request->next = NULL;
+        send_piece(vddk, &vddk->in_flight[request->slot->index]);
+    }
+}
+
+/* A piece has come: on to the next. */
+static void
+take_piece(struct vddk_source *vddk, struct in_flight *entry)
+{
+    struct err *error = NULL;
+
+    vddk_window_good(&vddk->window);
+    entry->done += entry->asked;
+    if (entry->done == entry->request->length) {
+        finish(vddk, entry, NULL);
+    } else if (vddk->is_closing) {
+        err_set(&error, E_CANCELLED, "the source is being closed");
+        finish(vddk, entry, error);
+    } else {
+        entry->id = 0;
+        vddk->sent_count--;
+        send_piece(vddk, entry);
+    }
+}
+
+/* The host had no memory for a piece: it is asked for once more, when there is room in the window, which
+ * is narrower now.  False when that would be no use. */
+static bool
+hold_refused(struct vddk_source *vddk, struct in_flight *entry)
+{
+    if (vddk->is_closing || !vddk_window_refused(&vddk->window, entry->epoch, vddk->sent_count))
+        return false;
+    if (vddk->window.refusals == 1)
+        log_info("the ESXi host is short of memory for disk sessions: fewer reads at a time");
+    entry->id = 0;
+    vddk->sent_count--;
+    entry->request->next = vddk->held;
+    if (!vddk->held)
+        vddk->held_tail = &entry->request->next;
+    vddk->held = entry->request;
+    return true;
+}
+
 static void
 take_read_answer(struct vddk_source *vddk)
 {
@@ -247,13 +339,18 @@ take_read_answer(struct vddk_source *vddk)
     struct in_flight *entry = &vddk->in_flight[answer->header.id % vddk->slot_count];
     struct err *error = NULL;
 
-    if (!entry->request || entry->id != answer->header.id) {
+    if (!entry->request || entry->id == 0 || entry->id != answer->header.id) {
         bury_liar(vddk, "an answer to no read");
         return;
     }
-    if (answer->result.failure != VDDK_WIRE_OK)
+    vddk->last_answer_ms = clock_monotonic_ms();
+    if (answer->result.failure == VDDK_WIRE_OK) {
+        take_piece(vddk, entry);
+    } else if (!vddk_is_memory(&answer->result) || !hold_refused(vddk, entry)) {
         vddk_explain_read(entry->request->offset, &answer->result, &error);
-    finish(vddk, entry, error);
+        finish(vddk, entry, error);
+    }
+    send_held(vddk);
 }
 
 /* Takes answers of reads until one of @type comes (true, in vddk->packet) or the deadline passes or
@@ -278,14 +375,6 @@ await(struct vddk_source *vddk, uint32_t type, const char *what, int timeout_ms)
     return false;
 }
 
-static uint64_t
-next_id(struct vddk_source *vddk, uint32_t slot)
-{
-    /* The slot is what is left of the id modulo the number of slots. */
-    vddk->last_id += vddk->slot_count;
-    return vddk->last_id + slot;
-}
-
 /* ---- the source -------------------------------------------------------------------------------- */
 
 static int
@@ -293,12 +382,6 @@ vddk_read(struct disk_source *source, struct disk_request *request, struct err *
 {
     struct vddk_source *vddk = of_source(source);
     uint32_t slot = request->slot->index;
-    struct vddk_wire_range range = {
-        .header = {VDDK_WIRE_VERSION, VDDK_WIRE_READ, 0},
-        .offset = request->offset,
-        .length = request->length,
-        .slot = slot,
-    };
 
     if (vddk->death)
         return fail_dead(vddk, err);
@@ -311,12 +394,13 @@ vddk_read(struct disk_source *source, struct disk_request *request, struct err *
         request->offset > source->size || request->length > source->size - request->offset)
         return err_set(err, E_BUG, "a read of %" PRIu32 " bytes at %" PRIu64 " of %" PRIu64,
                        request->length, request->offset, source->size);
-    range.header.id = next_id(vddk, slot);
-    if (send_packet(vddk, &range, sizeof(range)) < 0)
-        return fail_dead(vddk, err);
     if (vddk->in_flight_count++ == 0)
         vddk->last_answer_ms = clock_monotonic_ms();
-    vddk->in_flight[slot] = (struct in_flight){.request = request, .id = range.header.id};
+    vddk->in_flight[slot] = (struct in_flight){.request = request};
+    request->next = NULL;
+    *vddk->held_tail = request;
+    vddk->held_tail = &request->next;
+    send_held(vddk);
     return 0;
 }
 
@@ -456,11 +540,26 @@ vddk_freep(struct vddk_source **vddk)
 }
 
 static void
+cancel_held(struct vddk_source *vddk)
+{
+    while (vddk->held) {
+        struct disk_request *request = vddk->held;
+        struct err *error = NULL;
+
+        vddk->held = request->next;
+        err_set(&error, E_CANCELLED, "the source is being closed");
+        finish(vddk, &vddk->in_flight[request->slot->index], error);
+    }
+    vddk->held_tail = &vddk->held;
+}
+
+static void
 vddk_close(struct disk_source *source)
 {
     struct vddk_source *vddk = of_source(source);
 
     vddk->is_closing = true;
+    cancel_held(vddk);
     if (!vddk->death)
         close_politely(vddk);
     (void)deliver(vddk);
@@ -549,12 +648,10 @@ fill_open(const struct source_vddk_options *options, struct vddk_wire_open *open
         PUT(thumbprint, options->thumbprint, "the thumbprint") < 0 ||
         PUT(vm_moref, options->vm_moref, "the VM's moref") < 0 ||
         PUT(snapshot_moref, options->snapshot_moref, "the snapshot's moref") < 0 ||
-        PUT(disk_path, options->disk_path, "the disk's path") < 0 ||
-        PUT(transports, options->transports ? options->transports : DEFAULT_TRANSPORTS,
-            "the list of transports") < 0)
+        PUT(disk_path, options->disk_path, "the disk's path") < 0)
         return -1;
 #undef PUT
-    return 0;
+    return vddk_tuning_fill(&options->tuning, open, err);
 }
 
 static int
@@ -575,12 +672,14 @@ open_disk(struct vddk_source *vddk, const struct source_vddk_options *options, s
     if (answer->result.failure != VDDK_WIRE_OK)
         return vddk_explain_open(options, &answer->result, err);
     vddk->source.size = answer->capacity;
+    vddk->source.alignment = answer->is_unbuffered ? DISK_ALIGNMENT : DISK_SECTOR;
     vddk->has_extents = answer->has_extents;
     snprintf(vddk->transport, sizeof(vddk->transport), "%.*s", (int)sizeof(answer->transport) - 1,
              answer->transport);
-    log_debug("%s: %" PRIu64 " bytes by %.*s, transport %s, %s", options->disk_path,
+    log_debug("%s: %" PRIu64 " bytes by %.*s, transport %s, %s, %s", options->disk_path,
               answer->capacity, (int)sizeof(answer->library), answer->library, vddk->transport,
-              answer->is_async ? "asynchronous" : "one read at a time");
+              answer->is_async ? "asynchronous" : "one read at a time",
+              answer->is_unbuffered ? "unbuffered" : "buffered");
     return 0;
 }
 
@@ -614,21 +713,22 @@ make_poll_fd(struct vddk_source *vddk, struct err **err)
     return 0;
 }
 
-int
-source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
-                 struct err **err)
+static int
+open_once(const struct source_vddk_options *options, struct disk_source **ret_source,
+          struct err **err)
 {
     CLEANUP(vddk_freep) struct vddk_source *vddk = xcalloc(1, sizeof(*vddk));
 
     vddk->source.ops = &vddk_ops;
     vddk->source.poll_fd = vddk->socket_fd = -1;
-    vddk->source.alignment = DISK_ALIGNMENT;
     vddk->source.max_in_flight = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
     vddk->child = CHILD_NONE;
     vddk->lines = VDDK_LINES_NONE;
     vddk->read_timeout_ms =
         options->read_timeout_ms ? options->read_timeout_ms : DEFAULT_READ_TIMEOUT_MS;
     vddk->finished_tail = &vddk->finished;
+    vddk->held_tail = &vddk->held;
+    vddk_window_init(&vddk->window, vddk->source.max_in_flight);
     vddk->slot_count = options->pool->slot_count;
     vddk->in_flight = xcalloc(vddk->slot_count, sizeof(vddk->in_flight[0]));
     vddk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -641,4 +741,24 @@ source_vddk_open(const struct source_vddk_options *options, struct disk_source *
     }
     *ret_source = &take(vddk)->source;
     return 0;
+}
+
+/* A session's buffers are taken from the host's memory at the open.  Where there is too little of it, a
+ * smaller session is slower, but reads. */
+int
+source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
+                 struct err **err)
+{
+    struct source_vddk_options now = *options;
+
+    for (;; now.tuning.memory_step++) {
+        struct err *failure = NULL;
+
+        if (open_once(&now, ret_source, &failure) == 0)
+            return 0;
+        if (err_code(failure) != E_VDDK_MEMORY || !vddk_tuning_has_smaller(&now.tuning))
+            return err_move(err, &failure);
+        log_info("%s; trying a session with half the memory", err_message(failure));
+        err_free(failure);
+    }
 }

@@ -1,6 +1,7 @@
 #include "source/vddk_explain.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -11,6 +12,7 @@
  * VDDK documentation. */
 enum {
     VIX_FAIL = 1,
+    VIX_OUT_OF_MEMORY = 2,
     VIX_FILE_NOT_FOUND = 4,
     VIX_FILE_ACCESS_ERROR = 13,
     VIX_FILE_ALREADY_LOCKED = 15,
@@ -25,6 +27,15 @@ enum {
     VIX_DISK_SUBSYSTEM_INIT_FAIL = 16053,
     VIX_CANNOT_CONNECT_TO_HOST = 18000,
 };
+
+/* A host's NFC service answers "error 5: Failed to allocate the requested N bytes", which VDDK may pass on
+ * as an unknown error, and logs. */
+bool
+vddk_is_memory(const struct vddk_wire_result *result)
+{
+    return result->vix_error == VIX_OUT_OF_MEMORY ||
+           strcasestr(result->text, "failed to allocate the requested");
+}
 
 static bool
 is_network(uint64_t vix_error)
@@ -168,11 +179,26 @@ explain_disk(const struct source_vddk_options *options, const struct vddk_wire_r
         return err_hint(err, "the VM or its disk was moved or removed since it was looked up");
     case VIX_FILE_ACCESS_ERROR:
     case VIX_FILE_ALREADY_LOCKED:
+        if (options->tuning.transports && !strstr(options->tuning.transports, "nbd"))
+            return err_hint(err,
+                            "transport %s reads the storage itself: san needs this machine to see "
+                            "the LUN, hotadd that it is a VM of that vCenter; nbdssl always works",
+                            options->tuning.transports);
         return err_hint(err, "a running VM, or another backup, holds the disk: it must be read "
                              "through a snapshot");
     default:
         return err_hint(err, "V2C_LOG=debug shows what VDDK itself logs");
     }
+}
+
+static int
+explain_memory(const char *what, const struct vddk_wire_result *result, struct err **err)
+{
+    err_set(err, E_VDDK_MEMORY,
+            "%s: the ESXi host has no memory for it: %s (VDDK error %" PRIu64 ")", what,
+            result->text, result->vix_error);
+    return err_hint(err, "a host has a few dozen MiB for all its disk sessions together: run fewer "
+                         "disks of it at once, or set migration.vddk.nfc_buffer_kb lower");
 }
 
 int
@@ -187,6 +213,8 @@ vddk_explain_open(const struct source_vddk_options *options, const struct vddk_w
         return explain_library(options, result, err);
     case VDDK_WIRE_FAIL_CONNECT:
     case VDDK_WIRE_FAIL_OPEN:
+        if (vddk_is_memory(result))
+            return explain_memory(options->disk_path, result, err);
         if (is_login(result->vix_error))
             return explain_login(options, result, err);
         if (is_network(result->vix_error))
@@ -201,11 +229,11 @@ vddk_explain_open(const struct source_vddk_options *options, const struct vddk_w
 int
 vddk_explain_read(uint64_t offset, const struct vddk_wire_result *result, struct err **err)
 {
-    err_set(err, E_SOURCE_READ, "read at %" PRIu64 ": %s (VDDK error %" PRIu64 ")", offset,
-            result->text, result->vix_error);
-    if (strcasestr(result->text, "allocate") || strcasestr(result->text, "NFC"))
-        return err_hint(err,
-                        "the ESXi host may be short of memory for disk sessions: run fewer disks "
-                        "at once");
-    return -1;
+    char what[64];
+
+    (void)snprintf(what, sizeof(what), "read at %" PRIu64, offset);
+    if (vddk_is_memory(result))
+        return explain_memory(what, result, err);
+    return err_set(err, E_SOURCE_READ, "%s: %s (VDDK error %" PRIu64 ")", what, result->text,
+                   result->vix_error);
 }

@@ -5,6 +5,9 @@
 #include "source/source.h"
 #include "vddk/wire.h"
 
+/* Whether the host had no memory for what it was asked. */
+bool vddk_is_memory(const struct vddk_wire_result *result);
+
 /* Sets the error for a disk that could not be opened.  Asks the server for its certificate where that
  * tells a wrong thumbprint from the rest.  Returns -1. */
 int vddk_explain_open(const struct source_vddk_options *options,

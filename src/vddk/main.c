@@ -200,7 +200,7 @@ begin_read(struct job *job)
     job->read = (struct session_read){
         .offset = range->offset,
         .length = (uint32_t)range->length,
-        .data = server.memory + (size_t)range->slot * VDDK_WIRE_SLOT_BYTES,
+        .data = server.memory + (size_t)range->slot * VDDK_WIRE_SLOT_BYTES + range->slot_offset,
         .done = on_read_done,
     };
     session_read(&server.session, &job->read);

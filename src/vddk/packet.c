@@ -10,6 +10,31 @@ is_text(const char *text, size_t size)
     return memchr(text, '\0', size) != NULL;
 }
 
+/* It becomes a line of a file. */
+static bool
+is_plain_text(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f || *text == '"')
+            return false;
+    return true;
+}
+
+static const char *
+check_tuning(const struct vddk_wire_open *open)
+{
+    if (!is_text(open->tmp_dir, sizeof(open->tmp_dir)) || !is_plain_text(open->tmp_dir))
+        return "an OPEN with a folder that is no text";
+    if (open->compression > VDDK_WIRE_SKIPZ || open->is_buffered > 1 ||
+        open->log_level > VDDK_WIRE_MAX_LOG_LEVEL + 1 || open->reserved)
+        return "an OPEN with a setting that there is not";
+    if (open->nfc_buffer == 0 || open->nfc_buffer > VDDK_WIRE_MAX_NFC_BUFFER ||
+        open->nfc_buffer_count == 0 ||
+        open->nfc_buffer_count > VDDK_WIRE_MAX_NFC_TOTAL / open->nfc_buffer)
+        return "an OPEN with no buffers on the host, or too many";
+    return NULL;
+}
+
 static const char *
 check_open(const struct packet_state *state, const struct vddk_wire_open *open, size_t length)
 {
@@ -26,7 +51,7 @@ check_open(const struct packet_state *state, const struct vddk_wire_open *open, 
         return "an OPEN with a text that does not end, or no port number";
     if (open->slot_count == 0 || open->slot_count > PACKET_MAX_SLOTS)
         return "an OPEN with no slots, or too many";
-    return NULL;
+    return check_tuning(open);
 }
 
 static const char *
@@ -39,8 +64,10 @@ check_range(const struct packet_state *state, const struct vddk_wire_range *rang
         return "a range that is not whole sectors inside the disk";
     if (range->header.type == VDDK_WIRE_EXTENTS)
         return state->queries >= PACKET_MAX_QUERIES ? "too many EXTENTS at once" : NULL;
-    if (range->length > VDDK_WIRE_SLOT_BYTES)
-        return "a READ that is larger than a slot";
+    if (range->length > VDDK_WIRE_SLOT_BYTES ||
+        range->slot_offset > VDDK_WIRE_SLOT_BYTES - range->length ||
+        range->slot_offset % VDDK_WIRE_SLOT_ALIGN)
+        return "a READ that does not fit its slot";
     if (range->slot >= state->slot_count || state->slot_busy[range->slot])
         return "a READ into a slot that is busy or not there";
     return NULL;

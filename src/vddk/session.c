@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,16 +11,10 @@
 #define IDENTITY         "v2c-engine"
 #define COMPLAINT_AGE_MS 5000
 
-/* One request of 1 MiB fits one of the session's buffers on the host; four of them are 4 MiB of the 48
- * MB that a host has for all sessions. */
-#define NFC_AIO_CONFIG                                                                             \
-    "vixDiskLib.nfcAio.Session.BufSizeIn64KB=16\n"                                                 \
-    "vixDiskLib.nfcAio.Session.BufCount=4\n"
-
 /* QueryAllocatedBlocks is slow and blocks reads: few answers (1 MiB is also VMFS's own unit), each
  * over a window that keeps it bounded and far from the limit of chunks. */
-#define EXTENT_CHUNK  2048U                   /* sectors */
-#define EXTENT_WINDOW (16384U * EXTENT_CHUNK) /* sectors: 16 GiB */
+#define EXTENT_CHUNK     2048U                   /* sectors */
+#define EXTENT_WINDOW    (16384U * EXTENT_CHUNK) /* sectors: 16 GiB */
 
 static const char *const call_names[CALL_COUNT] = {
     [CALL_INIT] = "InitEx",
@@ -85,7 +78,7 @@ void
 session_init(struct session *session)
 {
     memset(session, 0, sizeof(*session));
-    session->config_fd = -1;
+    session->config = CONFIG_FILE_NONE;
     pthread_mutex_init(&session->lock, NULL);
     pthread_cond_init(&session->idle, NULL);
 }
@@ -112,42 +105,21 @@ session_explain(struct session *session, enum vddk_wire_failure failure, uint64_
 
 /* ---- opening ---------------------------------------------------------------------------------- */
 
-/* The path of the configuration for InitEx: memory of our own, so that no file stays behind. */
-static const char *
-make_config(struct session *session, char path[64])
-{
-    const char *theirs = getenv("V2C_VDDK_CONFIG");
-
-    if (theirs && *theirs) {
-        say(SAY_DEBUG, "configuration: %s", theirs);
-        return theirs;
-    }
-    session->config_fd = memfd_create("vddk.conf", MFD_CLOEXEC);
-    if (session->config_fd < 0 ||
-        write(session->config_fd, NFC_AIO_CONFIG, strlen(NFC_AIO_CONFIG)) !=
-            (ssize_t)strlen(NFC_AIO_CONFIG)) {
-        say(SAY_WARNING, "cannot make a configuration for VDDK: its defaults are used");
-        return NULL;
-    }
-    snprintf(path, 64, "/proc/self/fd/%d", session->config_fd);
-    say(SAY_DEBUG, "configuration: nfcAio buffers of 16 x 64 KiB, 4 of them");
-    return path;
-}
-
 static bool
-load_and_init(struct session *session, const char *libdir, struct vddk_wire_result *result)
+load_and_init(struct session *session, const struct vddk_wire_open *open,
+              struct vddk_wire_result *result)
 {
-    char path[64];
     const char *config;
     uint64_t error;
 
-    if (!vix_load(libdir, &session->library, result))
+    if (!vix_load(open->libdir, &session->library, result))
         return false;
-    config = make_config(session, path);
+    config = config_file_make(open, &session->config);
     say_forget_complaint();
     error = CALL(session, CALL_INIT, 0,
                  session->library.InitEx(VIX_API_MAJOR, VIX_API_MINOR, say_vix_log, say_vix_warn,
-                                         say_vix_panic, libdir, config));
+                                         say_vix_panic, open->libdir, config));
+    config_file_done(&session->config);
     if (VIX_ERROR_CODE(error) != VIX_OK) {
         session_explain(session, VDDK_WIRE_FAIL_INIT, error, result);
         return false;
@@ -295,34 +267,95 @@ get_capacity(struct session *session, struct vddk_wire_result *result)
     return true;
 }
 
-/* Unbuffered where it can be: up to four times as fast on newer hosts.  A capacity that is not whole
- * 4 KiB has a tail that cannot be read that way, so such a disk is opened again without. */
-static bool
-do_open(struct session *session, const char *path, struct vddk_wire_result *result)
+static uint32_t
+compression_flag(uint32_t compression)
 {
+    static const uint32_t flags[] = {[VDDK_WIRE_PLAIN] = 0,
+                                     [VDDK_WIRE_ZLIB] = VIX_OPEN_ZLIB,
+                                     [VDDK_WIRE_FASTLZ] = VIX_OPEN_FASTLZ,
+                                     [VDDK_WIRE_SKIPZ] = VIX_OPEN_SKIPZ};
+
+    return flags[compression];
+}
+
+static bool
+is_refused_wish(uint64_t error)
+{
+    return VIX_ERROR_CODE(error) == VIX_E_NOT_SUPPORTED ||
+           VIX_ERROR_CODE(error) == VIX_E_INVALID_ARG;
+}
+
+/* With everything that was wished for, or as much of it as VDDK takes: *flags is what it took. */
+static uint64_t
+open_as_wished(struct session *session, const char *path, uint32_t *flags)
+{
+    uint32_t unbuffered = *flags & VIX_OPEN_UNBUFFERED;
+    uint32_t compression = *flags & (VIX_OPEN_ZLIB | VIX_OPEN_FASTLZ | VIX_OPEN_SKIPZ);
+    const uint32_t less[] = {compression, unbuffered, 0};
+    uint64_t error = open_handle(session, path, *flags);
+
+    for (size_t i = 0; is_refused_wish(error) && i < sizeof(less) / sizeof(less[0]); i++) {
+        uint32_t fewer = VIX_OPEN_READ_ONLY | less[i];
+        bool is_tried = fewer == *flags;
+
+        for (size_t earlier = 0; earlier < i; earlier++)
+            is_tried = is_tried || less[earlier] == less[i];
+        if (is_tried)
+            continue;
+        error = open_handle(session, path, fewer);
+        if (VIX_ERROR_CODE(error) != VIX_OK)
+            continue;
+        if (compression & ~fewer)
+            say(SAY_WARNING, "VDDK does not compress what it reads here: opened without");
+        *flags = fewer;
+    }
+    return error;
+}
+
+/* The handle is unbuffered, and the disk no whole 4 KiB.  Opens it again buffered, reads what comes after
+ * the last whole 4 KiB, and opens it unbuffered again; or leaves it buffered when that fails. */
+static uint64_t
+keep_tail(struct session *session, const char *path, uint32_t *flags)
+{
+    uint64_t whole = session->capacity - session->capacity % VIX_UNBUFFERED, error;
+    uint32_t length = (uint32_t)(session->capacity - whole);
+
+    close_handle(session);
+    error = open_handle(session, path, *flags & ~VIX_OPEN_UNBUFFERED);
+    if (VIX_ERROR_CODE(error) != VIX_OK)
+        return error;
+    if (whole == 0 ||
+        VIX_ERROR_CODE(CALL(session, CALL_READ, length,
+                            session->library.Read(session->handle, whole / VIX_SECTOR,
+                                                  length / VIX_SECTOR, session->tail))) != VIX_OK) {
+        *flags &= ~VIX_OPEN_UNBUFFERED;
+        return VIX_OK;
+    }
+    close_handle(session);
+    session->tail_offset = whole;
+    return open_handle(session, path, *flags);
+}
+
+/* Unbuffered where it can be: up to four times as fast on newer hosts. */
+static bool
+do_open(struct session *session, const struct vddk_wire_open *open, struct vddk_wire_result *result)
+{
+    uint32_t flags = VIX_OPEN_READ_ONLY | compression_flag(open->compression) |
+                     (open->is_buffered ? 0 : VIX_OPEN_UNBUFFERED);
     uint64_t error;
 
     say_forget_complaint();
-    error = open_handle(session, path, VIX_OPEN_READ_ONLY | VIX_OPEN_UNBUFFERED);
-    session->is_unbuffered = true;
-    if (VIX_ERROR_CODE(error) == VIX_E_NOT_SUPPORTED ||
-        VIX_ERROR_CODE(error) == VIX_E_INVALID_ARG) {
-        error = open_handle(session, path, VIX_OPEN_READ_ONLY);
-        session->is_unbuffered = false;
-    }
+    error = open_as_wished(session, open->disk_path, &flags);
     if (VIX_ERROR_CODE(error) == VIX_OK) {
         if (!get_capacity(session, result))
             return false;
-        if (!session->is_unbuffered || session->capacity % VIX_UNBUFFERED == 0)
-            return true;
-        say(SAY_DEBUG, "%llu bytes are not whole 4 KiB: opened buffered",
-            (unsigned long long)session->capacity);
-        close_handle(session);
-        error = open_handle(session, path, VIX_OPEN_READ_ONLY);
-        session->is_unbuffered = false;
-        if (VIX_ERROR_CODE(error) == VIX_OK)
-            return true;
+        session->tail_offset = session->capacity;
+        if ((flags & VIX_OPEN_UNBUFFERED) && session->capacity % VIX_UNBUFFERED)
+            error = keep_tail(session, open->disk_path, &flags);
     }
+    session->is_unbuffered = flags & VIX_OPEN_UNBUFFERED;
+    if (VIX_ERROR_CODE(error) == VIX_OK)
+        return true;
     session_explain(session, VDDK_WIRE_FAIL_OPEN, error, result);
     return false;
 }
@@ -358,9 +391,9 @@ session_open(struct session *session, const struct vddk_wire_open *open,
 {
     const char *transport;
 
-    if (!load_and_init(session, open->libdir, &ret_answer->result) ||
+    if (!load_and_init(session, open, &ret_answer->result) ||
         !do_connect(session, open, &ret_answer->result) ||
-        !do_open(session, open->disk_path, &ret_answer->result))
+        !do_open(session, open, &ret_answer->result))
         return;
     transport = session->library.GetTransportMode(session->handle);
     session->is_async = session->library.ReadAsync != NULL;
@@ -368,6 +401,7 @@ session_open(struct session *session, const struct vddk_wire_open *open,
     ret_answer->capacity = session->capacity;
     ret_answer->is_async = session->is_async;
     ret_answer->has_extents = session->has_extents;
+    ret_answer->is_unbuffered = session->is_unbuffered;
     snprintf(ret_answer->transport, sizeof(ret_answer->transport), "%.60s",
              transport ? transport : "unknown");
     snprintf(ret_answer->library, sizeof(ret_answer->library), "%.120s", session->library.path);
@@ -380,18 +414,33 @@ session_open(struct session *session, const struct vddk_wire_open *open,
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
+/* Puts what VDDK did not read straight into its place there. */
+static void
+fill_in(const struct session *session, struct session_read *read)
+{
+    uint64_t end = read->offset + read->length;
+    uint64_t stop = end < session->tail_offset ? end : session->tail_offset;
+
+    if (read->bounce)
+        memcpy(read->data, read->bounce + read->bounce_skip, stop - read->offset);
+    if (end > session->tail_offset) {
+        uint64_t from = read->offset > session->tail_offset ? read->offset : session->tail_offset;
+
+        memcpy(read->data + (from - read->offset), session->tail + (from - session->tail_offset),
+               end - from);
+    }
+}
+
 static void
 complete_read(struct session_read *read, uint64_t error)
 {
     struct session *session = read->session;
 
     error = VIX_ERROR_CODE(error);
-    if (read->bounce) {
-        if (error == VIX_OK)
-            memcpy(read->data, read->bounce + read->bounce_skip, read->length);
-        free(read->bounce);
-        read->bounce = NULL;
-    }
+    if (error == VIX_OK)
+        fill_in(session, read);
+    free(read->bounce);
+    read->bounce = NULL;
     /* done may free @read, and session_drain may free everything once in_flight is 0: so in_flight
      * falls last, and nothing is touched after it. */
     pthread_mutex_lock(&session->lock);
@@ -413,7 +462,7 @@ on_read_done(void *opaque, uint64_t error)
 }
 
 /* What is asked of VDDK for this read: the same range, or on an unbuffered handle the aligned one
- * around it, into memory of its own. */
+ * around it, into memory of its own, without the tail that is here already: perhaps nothing. */
 static bool
 place_read(struct session *session, struct session_read *read, uint64_t *ret_offset,
            uint32_t *ret_length, uint8_t **ret_data)
@@ -421,7 +470,9 @@ place_read(struct session *session, struct session_read *read, uint64_t *ret_off
     uint64_t start = read->offset, end = read->offset + read->length;
 
     *ret_data = read->data;
-    if (session->is_unbuffered && (start % VIX_UNBUFFERED || end % VIX_UNBUFFERED)) {
+    end = end > session->tail_offset ? session->tail_offset : end;
+    start = start > end ? end : start;
+    if (session->is_unbuffered && start < end && (start % VIX_UNBUFFERED || end % VIX_UNBUFFERED)) {
         start -= start % VIX_UNBUFFERED;
         end += (VIX_UNBUFFERED - end % VIX_UNBUFFERED) % VIX_UNBUFFERED;
         read->bounce = aligned_alloc(VIX_UNBUFFERED, end - start);
@@ -450,7 +501,11 @@ session_read(struct session *session, struct session_read *read)
     session->in_flight++;
     pthread_mutex_unlock(&session->lock);
     if (!place_read(session, read, &offset, &length, &data)) {
-        complete_read(read, 2 /* VIX_E_OUT_OF_MEMORY */);
+        complete_read(read, VIX_E_OUT_OF_MEMORY);
+        return;
+    }
+    if (length == 0) {
+        complete_read(read, VIX_OK);
         return;
     }
     if (!session->is_async) {
@@ -627,9 +682,6 @@ session_close(struct session *session)
     if (session->is_initialized)
         (void)CALL(session, CALL_EXIT, 0, (library->Exit(), VIX_OK));
     session->is_initialized = false;
-    if (session->config_fd >= 0)
-        close(session->config_fd);
-    session->config_fd = -1;
     report_calls(session);
     memset(session->stats, 0, sizeof(session->stats));
 }

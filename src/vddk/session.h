@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vddk/config_file.h"
 #include "vddk/vix.h"
 #include "vddk/wire.h"
 
@@ -41,7 +42,10 @@ struct session {
     struct vix_connect_params *params;
     void *connection, *handle;
     uint64_t capacity; /* bytes */
-    int config_fd;     /* of the configuration that InitEx was given; -1: somebody else's file */
+    /* What unbuffered reads cannot reach, because it is no whole 4 KiB: read once, at the open. */
+    uint64_t tail_offset; /* the capacity when there is no such thing */
+    uint8_t tail[VIX_UNBUFFERED];
+    struct config_file config;
     /* VDDK may or may not free what the parameters point to, so these are never freed by us. */
     char *strings[6];
     struct session_stat stats[CALL_COUNT]; /* CALL_READ_DONE: lock */

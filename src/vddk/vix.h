@@ -14,12 +14,16 @@
 /* An error is 64 bits wide, of which only the low 16 say what it is. */
 #define VIX_ERROR_CODE(error) ((error)&0xffffU)
 #define VIX_OK                0U
+#define VIX_E_OUT_OF_MEMORY   2U
 #define VIX_E_INVALID_ARG     3U
 #define VIX_E_NOT_SUPPORTED   6U
 #define VIX_ASYNC             25000U /* what ReadAsync answers when it has taken the request */
 
 #define VIX_OPEN_UNBUFFERED   1U /* offset, length and memory must be multiples of VIX_UNBUFFERED */
 #define VIX_OPEN_READ_ONLY    4U
+#define VIX_OPEN_ZLIB         16U /* what travels from the host is compressed */
+#define VIX_OPEN_FASTLZ       32U
+#define VIX_OPEN_SKIPZ        64U
 #define VIX_UNBUFFERED        4096U
 
 /* The init call wants the version of the API that the caller was written for, not the library's. */

@@ -10,19 +10,25 @@
  * then EXTENTS and READ in any number; CLOSE, answered after everything else, and the process exits 0.
  * The engine closing its end means CLOSE without an answer.
  *
- * Both ends validate: sizes, slot and range of a read, strings' termination.  A packet that is wrong
+ * Both ends validate: sizes, slot and range of a read, strings' termination, what a session may use.  A packet that is wrong
  * ends the process with exit status 3. */
 #ifndef V2C_VDDK_WIRE_H
 #define V2C_VDDK_WIRE_H
 
 #include <stdint.h>
 
-#define VDDK_WIRE_VERSION     1
-#define VDDK_WIRE_SOCKET_FD   3
-#define VDDK_WIRE_MEMORY_FD   4
-#define VDDK_WIRE_TEXT        512 /* of one string, NUL included */
-#define VDDK_WIRE_SLOT_BYTES  (1024 * 1024)
-#define VDDK_WIRE_MAX_EXTENTS 1024 /* in one answer; the rest is asked for again */
+#define VDDK_WIRE_VERSION        2
+#define VDDK_WIRE_SOCKET_FD      3
+#define VDDK_WIRE_MEMORY_FD      4
+#define VDDK_WIRE_TEXT           512 /* of one string, NUL included */
+#define VDDK_WIRE_SLOT_BYTES     (1024 * 1024)
+#define VDDK_WIRE_SLOT_ALIGN     4096 /* of a read's place in its slot */
+#define VDDK_WIRE_MAX_EXTENTS    1024 /* in one answer; the rest is asked for again */
+
+/* Buffers of a session on the ESXi host, in units of 64 KiB: the largest, and all of them. */
+#define VDDK_WIRE_MAX_NFC_BUFFER 32U  /* 2 MiB */
+#define VDDK_WIRE_MAX_NFC_TOTAL  256U /* 16 MiB */
+#define VDDK_WIRE_MAX_LOG_LEVEL  6U
 
 enum vddk_wire_type {
     VDDK_WIRE_OPEN = 1,
@@ -37,6 +43,14 @@ struct vddk_wire_header {
     uint64_t id;
 };
 
+/* Of what travels from the ESXi host. */
+enum vddk_wire_compression {
+    VDDK_WIRE_PLAIN = 0,
+    VDDK_WIRE_ZLIB,
+    VDDK_WIRE_FASTLZ,
+    VDDK_WIRE_SKIPZ, /* zeroes only */
+};
+
 struct vddk_wire_open {
     struct vddk_wire_header header;
     char libdir[VDDK_WIRE_TEXT];
@@ -48,8 +62,16 @@ struct vddk_wire_open {
     char snapshot_moref[VDDK_WIRE_TEXT]; /* empty: none */
     char disk_path[VDDK_WIRE_TEXT * 2];
     char transports[VDDK_WIRE_TEXT];
+    char
+        tmp_dir[VDDK_WIRE_TEXT]; /* of VDDK's own files; empty: its choice; no quotes or controls */
     uint32_t port;
     uint32_t slot_count; /* of the pool */
+    uint32_t compression;
+    uint32_t is_buffered;      /* 1: not opened unbuffered even where that works */
+    uint32_t nfc_buffer;       /* size of one, in 64 KiB */
+    uint32_t nfc_buffer_count; /* size x count: at most VDDK_WIRE_MAX_NFC_TOTAL */
+    uint32_t log_level;        /* of VDDK's transports: 1 + level; 0: its own choice */
+    uint32_t reserved;
 };
 
 /* What failed, for the engine to turn into an error code. */
@@ -78,6 +100,8 @@ struct vddk_wire_open_answer {
     uint64_t capacity;    /* bytes */
     uint32_t is_async;    /* ReadAsync is used */
     uint32_t has_extents; /* QueryAllocatedBlocks exists */
+    uint32_t is_unbuffered;
+    uint32_t reserved;
     char transport[64];
     char library[128]; /* which libvixDiskLib was loaded */
 };
@@ -85,9 +109,9 @@ struct vddk_wire_open_answer {
 struct vddk_wire_range {
     struct vddk_wire_header header; /* EXTENTS or READ */
     uint64_t offset;                /* bytes, whole sectors */
-    uint64_t length;                /* READ: at most VDDK_WIRE_SLOT_BYTES */
+    uint64_t length;                /* READ: slot_offset + length at most VDDK_WIRE_SLOT_BYTES */
     uint32_t slot;                  /* READ: where the bytes go */
-    uint32_t reserved;
+    uint32_t slot_offset;           /* READ: a multiple of VDDK_WIRE_SLOT_ALIGN */
 };
 
 struct vddk_wire_extents_answer {

@@ -122,6 +122,8 @@ make_open(struct fixture *f)
         .transports = "nbdssl:nbd",
         .port = lab_https_port(f->centre.https),
         .slot_count = SLOTS,
+        .nfc_buffer = 16,
+        .nfc_buffer_count = 4,
     };
 
     snprintf(open.libdir, sizeof(open.libdir), "%s", centre_libdir());
@@ -198,6 +200,24 @@ a_conversation_ends_with_status_0_and_everything_given_back(void **state)
     assert_int_equal(closed.type, VDDK_WIRE_CLOSE);
     assert_int_equal(closed.id, 5);
     expect_exit(f, 0);
+}
+
+static void
+a_read_goes_to_its_place_in_the_slot(void **state)
+{
+    struct fixture *f = *state;
+    struct vddk_wire_range range = make_range(VDDK_WIRE_READ, 2 * MIB, 8192, 1);
+    struct vddk_wire_read_answer read;
+
+    assert_int_equal(open_disk(f).is_unbuffered, 1);
+    memset(f->pool->slots[1].data, 0x5a, VDDK_WIRE_SLOT_BYTES);
+    range.slot_offset = 4096;
+    send_bytes(f, &range, sizeof(range));
+    receive_bytes(f, &read, sizeof(read));
+    assert_int_equal(read.result.failure, VDDK_WIRE_OK);
+    centre_check(f->pool->slots[1].data + 4096, 2 * MIB, 8192);
+    assert_int_equal(f->pool->slots[1].data[4095], 0x5a);
+    assert_int_equal(f->pool->slots[1].data[4096 + 8192], 0x5a);
 }
 
 static void
@@ -497,6 +517,105 @@ no_slots(void **state)
 }
 
 static void
+bad_tuning(void **state, uint32_t compression, uint32_t is_buffered, uint32_t buffer,
+           uint32_t count, uint32_t log_level)
+{
+    struct fixture *f = *state;
+    struct vddk_wire_open open = make_open(f);
+
+    open.compression = compression;
+    open.is_buffered = is_buffered;
+    open.nfc_buffer = buffer;
+    open.nfc_buffer_count = count;
+    open.log_level = log_level;
+    send_bytes(f, &open, sizeof(open));
+    expect_exit(f, 3);
+}
+
+static void
+no_buffers_on_the_host(void **state)
+{
+    bad_tuning(state, 0, 0, 0, 4, 0);
+}
+
+static void
+a_buffer_larger_than_any(void **state)
+{
+    bad_tuning(state, 0, 0, 33, 1, 0);
+}
+
+static void
+more_buffers_than_a_session_may_have(void **state)
+{
+    bad_tuning(state, 0, 0, 16, 17, 0);
+}
+
+static void
+a_number_of_buffers_that_overflows(void **state)
+{
+    bad_tuning(state, 0, 0, 16, UINT32_MAX / 16 + 2, 0);
+}
+
+static void
+a_compression_that_there_is_not(void **state)
+{
+    bad_tuning(state, 4, 0, 16, 4, 0);
+}
+
+static void
+neither_buffered_nor_not(void **state)
+{
+    bad_tuning(state, 0, 2, 16, 4, 0);
+}
+
+static void
+a_level_of_the_log_that_there_is_not(void **state)
+{
+    bad_tuning(state, 0, 0, 16, 4, 8);
+}
+
+static void
+a_folder_that_would_be_two_lines(void **state)
+{
+    struct fixture *f = *state;
+    struct vddk_wire_open open = make_open(f);
+
+    snprintf(open.tmp_dir, sizeof(open.tmp_dir), "/tmp\nvixDiskLib.nfc.LogLevel=6");
+    send_bytes(f, &open, sizeof(open));
+    expect_exit(f, 3);
+}
+
+static void
+bad_place(void **state, uint64_t length, uint32_t slot_offset)
+{
+    struct fixture *f = *state;
+    struct vddk_wire_range range = make_range(VDDK_WIRE_READ, 0, length, 0);
+
+    (void)open_disk(f);
+    range.slot_offset = slot_offset;
+    send_bytes(f, &range, sizeof(range));
+    expect_exit(f, 3);
+}
+
+static void
+a_read_over_the_end_of_its_slot(void **state)
+{
+    bad_place(state, VDDK_WIRE_SLOT_BYTES - 4096, 8192);
+}
+
+static void
+a_place_in_the_slot_that_overflows(void **state)
+{
+    bad_place(state, 4096, UINT32_MAX - 4095);
+}
+
+static void
+a_place_in_the_slot_that_is_not_aligned(void **state)
+{
+    bad_place(state, 4096, 512);
+}
+
+static void
 bad_range(void **state, uint32_t type, uint64_t offset, uint64_t length, uint32_t slot)
 {
     struct fixture *f = *state;
@@ -592,6 +711,7 @@ main(void)
 {
     const struct CMUnitTest talk[] = {
         TEST(a_conversation_ends_with_status_0_and_everything_given_back),
+        TEST(a_read_goes_to_its_place_in_the_slot),
         TEST(close_is_answered_after_every_read),
         TEST(an_engine_that_goes_away_ends_it_with_status_0),
         TEST(an_engine_that_goes_away_with_reads_in_flight_ends_it_with_status_0),
@@ -615,6 +735,17 @@ main(void)
         TEST(a_text_that_does_not_end),
         TEST(more_slots_than_the_memory_has),
         TEST(no_slots),
+        TEST(no_buffers_on_the_host),
+        TEST(a_buffer_larger_than_any),
+        TEST(more_buffers_than_a_session_may_have),
+        TEST(a_number_of_buffers_that_overflows),
+        TEST(a_compression_that_there_is_not),
+        TEST(neither_buffered_nor_not),
+        TEST(a_level_of_the_log_that_there_is_not),
+        TEST(a_folder_that_would_be_two_lines),
+        TEST(a_read_over_the_end_of_its_slot),
+        TEST(a_place_in_the_slot_that_overflows),
+        TEST(a_place_in_the_slot_that_is_not_aligned),
         TEST(a_slot_that_is_not_there),
         TEST(a_slot_that_is_busy),
         TEST(a_read_of_nothing),
