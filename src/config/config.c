@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "config/values.h"
+#include "config/vddk.h"
 
 struct config *
 config_new(void)
@@ -27,6 +28,7 @@ config_new(void)
     config->migration.parallel_vms = 3;
     config->migration.max_handles_per_host = 8;
     config->migration.max_inflight_mib = 192;
+    vddk_defaults(&config->migration.vddk);
     config->virt.virtio_iso = xstrdup("/usr/share/virtio-win/virtio-win.iso");
     return config;
 }
@@ -248,7 +250,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "parallel_vms",     "specs_dir",
                                        "workdir",          "verify",
                                        "extents",          "max_handles_per_host",
-                                       "max_inflight_mib", NULL};
+                                       "max_inflight_mib", "vddk",
+                                       NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
@@ -276,6 +279,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_text(map, "control_dir", &config->migration.control_dir, problems);
     decode_text(map, "specs_dir", &config->migration.specs_dir, problems);
     decode_text(map, "workdir", &config->migration.workdir, problems);
+    vddk_decode(map, &config->migration.vddk, problems);
+    vddk_check(&config->migration.vddk, node_get(map, "vddk"), problems);
 }
 
 static void

@@ -18,6 +18,12 @@ struct err;
 
 enum config_quiesce { CONFIG_QUIESCE_AUTO, CONFIG_QUIESCE_TRUE, CONFIG_QUIESCE_FALSE };
 enum config_verify { CONFIG_VERIFY_NONE, CONFIG_VERIFY_SAMPLE, CONFIG_VERIFY_FULL };
+enum config_compression {
+    CONFIG_COMPRESSION_NONE,
+    CONFIG_COMPRESSION_ZLIB,
+    CONFIG_COMPRESSION_FASTLZ,
+    CONFIG_COMPRESSION_SKIPZ,
+};
 enum config_shutdown { CONFIG_SHUTDOWN_AUTO, CONFIG_SHUTDOWN_FORCE, CONFIG_SHUTDOWN_MANUAL };
 /* Who says what a base copy need not read: changed-block tracking where it can be trusted, else VDDK;
  * tracking always; VDDK always; nobody. */
@@ -34,6 +40,16 @@ struct config_target {
         *os_type_id, *boot_type /* "BIOS" | "UEFI" */, *boot_mode /* "Legacy" | "Secure" */,
         *root_disk_controller, *nic_adapter;
     char *account, *domain_id, *project_id; /* ours, not the existing tool's */
+};
+
+/* How VDDK is used: `migration.vddk`. */
+struct config_vddk {
+    char transports[32];                     /* "nbdssl:nbd" */
+    int compression;                         /* enum config_compression */
+    int is_unbuffered;                       /* a boolean */
+    int64_t nfc_buffer_kb, nfc_buffer_count; /* of a session on the ESXi host */
+    int64_t log_level;                       /* of VDDK's transports, 0 to 6; -1: its own */
+    char tmp_dir[256];                       /* for VDDK's own files; "": its own choice */
 };
 
 struct config {
@@ -59,6 +75,7 @@ struct config {
         int64_t parallel_disks, parallel_vms;
         int64_t max_handles_per_host; /* on VDDK, of one ESXi host; 0: no limit */
         int64_t max_inflight_mib;     /* of buffers, of all disks together; 0: no limit */
+        struct config_vddk vddk;
     } migration;
     struct config_target defaults;
     struct {
@@ -121,6 +138,7 @@ struct spec {
     int64_t parallel_disks;
     bool start_vm_after_import;
     struct rate_schedule bandwidth; /* of reading, but for the final sync */
+    struct config_vddk vddk;        /* merged */
     struct config_target target;    /* merged */
     struct spec_nics nics; /* in order of index, label, key; entries without a network dropped */
     int primary_nic;       /* index into nics, -1: none; its network is target.network_id then */

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/spec_parts.h"
 #include "config/values.h"
+#include "config/vddk.h"
 
 #define MAX_VMS   10000
 #define MAX_NAME  255
@@ -152,6 +153,9 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
     spec->extents = (enum config_extents)first_known(own->extents, defaults->extents,
                                                      (int)config->migration.extents);
     spec->bandwidth = own->bandwidth.text[0] ? own->bandwidth : defaults->bandwidth;
+    spec->vddk = own->vddk;
+    vddk_fill(&spec->vddk, &defaults->vddk);
+    vddk_fill(&spec->vddk, &config->migration.vddk);
     if (!overrides)
         return;
     if (overrides->readers > 0)
@@ -232,6 +236,7 @@ load_vm(struct loader *loader, const char *path, unsigned number, const struct n
     spec_parts_decode(entry, &own, &loader->problems);
     merge_migration(loader, &own, defaults, spec);
     merge_target(loader, &own, defaults, spec);
+    vddk_check(&spec->vddk, entry, &loader->problems);
     check_target(entry, spec, &loader->problems);
     if (spec->finalize_delta_interval > spec->finalize_window)
         problems_warn(

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "config/values.h"
+#include "config/vddk.h"
 
 void
 spec_parts_init(struct spec_parts *parts)
@@ -18,6 +19,7 @@ spec_parts_init(struct spec_parts *parts)
         .verify = -1,
         .shutdown = -1,
         .extents = -1,
+        .vddk = CONFIG_VDDK_UNSET,
     };
 }
 
@@ -80,6 +82,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "bandwidth_limit",
                                        "verify",
                                        "extents",
+                                       "vddk",
                                        NULL};
 
     node_check_keys(map, keys, problems);
@@ -97,6 +100,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_extents(map, &parts->extents, problems);
     decode_bandwidth(map, parts, problems);
     decode_verify(map, &parts->verify, problems);
+    vddk_decode(map, &parts->vddk, problems);
 }
 
 void

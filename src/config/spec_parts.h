@@ -15,6 +15,7 @@ struct spec_parts {
     int run_virt_v2v, start_vm_after_import; /* -1: not set */
     int quiesce, shutdown, verify, extents;  /* -1: not set */
     struct rate_schedule bandwidth;          /* text "": not set */
+    struct config_vddk vddk;                 /* see CONFIG_VDDK_UNSET */
     struct config_target target;
     bool has_nics;
     struct spec_nics nics; /* sorted; entries without a network dropped */

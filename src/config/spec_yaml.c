@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "config/config.h"
 #include "config/values.h"
+#include "config/vddk.h"
 
 #define MAX_YAML_BYTES ((size_t)4 * MIB)
 
@@ -72,6 +73,7 @@ append_migration(struct str *s, const struct spec *spec)
     append_flag(s, "start_vm_after_import", spec->start_vm_after_import);
     if (spec->bandwidth.text[0])
         append_text(s, 2, "bandwidth_limit", spec->bandwidth.text);
+    vddk_append_yaml(s, &spec->vddk);
 }
 
 static void

@@ -6,6 +6,8 @@
 #include "migration/slots.h"
 #include "transfer/transfer.h"
 
+#define COPY_QUEUE_DEPTH 16 /* requests in flight */
+
 enum task_state {
     TASK_WAITING,
     TASK_RUNNING,
@@ -22,6 +24,7 @@ struct copy_task {
     struct extents plan;    /* of this attempt */
     struct store *store;    /* the thread's own */
     struct disk_pool *pool; /* of this attempt */
+    unsigned memory_step;   /* the ESXi host was short of memory so often */
     size_t recorded_blocks; /* at its best */
     bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
     uint64_t verified_bytes, mismatched_blocks; /* by all attempts */
@@ -47,5 +50,8 @@ struct copy_run {
 /* Copies the disk of @task to its end, on the task's own thread: opens source and target, moves the
  * extents, and tries again from the last checkpoint when a passing fault ends an attempt. */
 int copy_disk(struct copy_task *task, struct err **err);
+
+/* copy_source.c: the disk of @task as this pass reads it. */
+int copy_open_source(struct copy_task *task, struct disk_source **ret_source, struct err **err);
 
 #endif

@@ -13,31 +13,6 @@
 #include "source/source.h"
 
 #define MAX_ATTEMPTS 6
-#define QUEUE_DEPTH  16
-
-static int
-open_source(struct copy_task *task, struct disk_source **ret_source, struct err **err)
-{
-    const struct migration *m = task->run->m;
-    CLEANUP(free_charp) char *server = NULL;
-    struct source_vddk_options options = {
-        .libdir = m->config->migration.vddk_path,
-        .user = m->config->vcenter.user,
-        .password = m->config->vcenter.password,
-        .thumbprint = m->thumbprint,
-        .vm_moref = m->record.vm_moref,
-        .snapshot_moref = task->run->copy->snapshot,
-        .disk_path = task->disk->source_path,
-        .expected_size = task->disk->capacity,
-        .queue_depth = QUEUE_DEPTH,
-        .pool = task->pool,
-    };
-
-    if (vsphere_split_host(m->config->vcenter.host, false, &server, &options.port, err) < 0)
-        return -1;
-    options.server = server;
-    return source_vddk_open(&options, ret_source, err);
-}
 
 static size_t
 count_blocks(const struct transfer_bitmap *bitmap)
@@ -127,7 +102,7 @@ open_image(struct attempt *attempt, const char *tag, struct err **err)
     struct copy_task *task = attempt->task;
     const struct store_disk *disk = task->disk;
     struct qcow2_options options = {
-        .owner_id = tag, .pool = task->pool, .queue_depth = QUEUE_DEPTH};
+        .owner_id = tag, .pool = task->pool, .queue_depth = COPY_QUEUE_DEPTH};
     bool had_bitmap;
 
     if (load_bitmap(task, &attempt->bitmap, &had_bitmap, err) < 0)
@@ -381,7 +356,7 @@ move_bytes(struct attempt *attempt, struct err **err)
 {
     struct copy_task *task = attempt->task;
 
-    if (open_source(task, &attempt->source, err) < 0 || make_plan(attempt, err) < 0)
+    if (copy_open_source(task, &attempt->source, err) < 0 || make_plan(attempt, err) < 0)
         return -1;
     if (task->run->copy->pass != PASS_VERIFY && forget_verified(attempt, err) < 0)
         return -1;
@@ -433,6 +408,7 @@ copy_disk(struct copy_task *task, struct err **err)
 
         if (copy_once(task, &failure) == 0)
             return 0;
+        task->memory_step += err_code(failure) == E_VDDK_MEMORY;
         if (take(task->has_advanced)) /* a copy of many hours meets many faults */
             attempt = 0;
         if (!worth_another(task, attempt, failure))

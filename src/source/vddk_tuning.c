@@ -45,7 +45,8 @@ vddk_tuning_has_smaller(const struct source_vddk_tuning *tuning)
 static int
 fill_texts(const struct source_vddk_tuning *tuning, struct vddk_wire_open *open, struct err **err)
 {
-    const char *transports = tuning->transports ? tuning->transports : DEFAULT_TRANSPORTS;
+    const char *given = tuning->transports;
+    const char *transports = given && *given ? given : DEFAULT_TRANSPORTS;
     const char *tmp_dir = tuning->tmp_dir ? tuning->tmp_dir : "";
 
     if (snprintf(open->transports, sizeof(open->transports), "%s", transports) >=

@@ -75,7 +75,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "account",          "rootdiskcontroller",
                                        "nicadapter",       "domainid",
                                        "extents",          "max_handles_per_host",
-                                       "max_inflight_mib", NULL};
+                                       "max_inflight_mib", "vddk", "transports", "compression", "unbuffered", "nfc_buffer_kb", "nfc_buffer_count", NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
     struct err *err = NULL;
@@ -98,6 +98,8 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->migration.extents, plain->migration.extents);
     assert_int_equal(full->migration.max_handles_per_host, plain->migration.max_handles_per_host);
     assert_int_equal(full->migration.max_inflight_mib, plain->migration.max_inflight_mib);
+    assert_memory_equal(&full->migration.vddk, &plain->migration.vddk,
+                        sizeof(full->migration.vddk));
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
 }
@@ -130,6 +132,14 @@ the_example_configuration_shows_every_key(void **state)
                                        "extents",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
+                                       "vddk",
+                                       "transports",
+                                       "compression",
+                                       "unbuffered",
+                                       "nfc_buffer_kb",
+                                       "nfc_buffer_count",
+                                       "log_level",
+                                       "tmp_dir",
                                        "cloudstack_defaults",
                                        "zoneid",
                                        "clusterid",
@@ -194,6 +204,7 @@ the_example_spec_shows_every_key(void **state)
                                        "extents",
                                        "run_virt_v2v",
                                        "start_vm_after_import",
+                                       "vddk",
                                        "target",
                                        "cloudstack",
                                        "zoneid",
