@@ -244,13 +244,20 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"vddk_path",        "snapshot_quiesce",
-                                       "shutdown_mode",    "finalize_settle_seconds",
-                                       "control_dir",      "parallel_disks",
-                                       "parallel_vms",     "specs_dir",
-                                       "workdir",          "verify",
-                                       "extents",          "max_handles_per_host",
-                                       "max_inflight_mib", "vddk",
+    static const char *const keys[] = {"vddk_path",
+                                       "snapshot_quiesce",
+                                       "shutdown_mode",
+                                       "finalize_settle_seconds",
+                                       "control_dir",
+                                       "parallel_disks",
+                                       "parallel_vms",
+                                       "specs_dir",
+                                       "workdir",
+                                       "verify",
+                                       "extents",
+                                       "max_handles_per_host",
+                                       "max_inflight_mib",
+                                       "vddk",
                                        NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;

@@ -21,12 +21,13 @@ struct copy_task {
     size_t index;
     const struct store_disk *disk; /* only read while the task runs */
     pthread_t thread;
-    struct extents plan;    /* of this attempt */
-    struct store *store;    /* the thread's own */
-    struct disk_pool *pool; /* of this attempt */
-    unsigned memory_step;   /* the ESXi host was short of memory so often */
-    size_t recorded_blocks; /* at its best */
-    bool has_advanced;      /* since an attempt failed last: more blocks are recorded than ever */
+    struct extents plan;                       /* of this attempt */
+    struct store *store;                       /* the thread's own */
+    struct disk_pool *pool;                    /* of this attempt */
+    struct migration_slot *slot, *second_slot; /* of this attempt; the second may be NULL */
+    unsigned memory_step;                      /* the ESXi host was short of memory so often */
+    size_t recorded_blocks;                    /* at its best */
+    bool has_advanced; /* since an attempt failed last: more blocks are recorded than ever */
     uint64_t verified_bytes, mismatched_blocks; /* by all attempts */
     enum task_state state;                      /* run->mutex */
     char waits_for[32]; /* run->mutex; "one of 8 handles"; "" while it does not wait */

@@ -76,7 +76,6 @@ struct attempt {
     struct transfer_bitmap bitmap;
     struct qcow2_image *image;
     struct transfer_digests *digests;
-    struct migration_slot *slot;
     struct disk_source *source;
     bool is_new_file;
 };
@@ -90,7 +89,7 @@ attempt_done(struct attempt *attempt)
     qcow2_closep(&attempt->image);
     transfer_bitmap_done(&attempt->bitmap);
     disk_pool_freep(&attempt->task->pool);
-    migration_slot_freep(&attempt->slot);
+    migration_slot_freep(&attempt->task->slot);
 }
 
 /* A file is made once.  From then on the disk has a bitmap until its base is complete: a file that is
@@ -345,9 +344,9 @@ take_place(struct attempt *attempt, struct err **err)
     };
 
     if (migration_slot_take(m->config->migration.control_dir, &limits, &wish, &task->run->cancel,
-                            &attempt->slot, err) < 0)
+                            &task->slot, err) < 0)
         return -1;
-    task->pool = disk_pool_new(migration_slot_pool(attempt->slot), err);
+    task->pool = disk_pool_new(migration_slot_pool(task->slot), err);
     return task->pool ? 0 : -1;
 }
 

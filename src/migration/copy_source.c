@@ -23,6 +23,58 @@ tuning_of(const struct copy_task *task)
     };
 }
 
+/* ---- a second handle --------------------------------------------------------------------------- */
+
+/* A place among the handles of all workers, if one is free and nobody waits for it. */
+static bool
+may_open(void *opaque)
+{
+    struct copy_task *task = opaque;
+    struct err *none = NULL;
+
+    if (migration_slot_try(task->slot, &task->second_slot, &none) < 0)
+        log_debug("[%s] second connection: %s", task->disk->name, err_message(none));
+    err_free(none);
+    return task->second_slot != NULL;
+}
+
+static bool
+is_wanted_by_others(void *opaque)
+{
+    const struct copy_task *task = opaque;
+
+    return task->second_slot && migration_slot_should_yield(task->second_slot);
+}
+
+static void
+closed(void *opaque)
+{
+    struct copy_task *task = opaque;
+
+    migration_slot_freep(&task->second_slot);
+}
+
+static void
+decided(void *opaque, bool is_kept, uint64_t rate_one, uint64_t rate_both)
+{
+    const struct copy_task *task = opaque;
+
+    log_info("[%s] second connection %s: %.1f MiB/s with one, %.1f MiB/s with both",
+             task->disk->name, is_kept ? "kept" : "closed", (double)rate_one / (double)MIB,
+             (double)rate_both / (double)MIB);
+}
+
+/* For tests: how much shorter the trial is. */
+static unsigned
+hurry(void)
+{
+    const char *text = getenv("V2C_SECOND_HURRY");
+
+    return text ? (unsigned)strtoul(text, NULL, 10) : 0;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
 int
 copy_open_source(struct copy_task *task, struct disk_source **ret_source, struct err **err)
 {
@@ -41,9 +93,17 @@ copy_open_source(struct copy_task *task, struct disk_source **ret_source, struct
         .queue_depth = COPY_QUEUE_DEPTH,
         .pool = task->pool,
     };
+    const struct source_vddk_second second = {.may_open = may_open,
+                                              .closed = closed,
+                                              .is_wanted = is_wanted_by_others,
+                                              .decided = decided,
+                                              .opaque = task,
+                                              .hurry = hurry()};
 
     if (vsphere_split_host(m->config->vcenter.host, false, &server, &options.port, err) < 0)
         return -1;
     options.server = server;
-    return source_vddk_open(&options, ret_source, err);
+    if (m->spec->readers < 2)
+        return source_vddk_open(&options, ret_source, err);
+    return source_vddk_open_pair(&options, &second, ret_source, err);
 }

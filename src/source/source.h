@@ -54,6 +54,25 @@ struct source_vddk_options {
 };
 int source_vddk_open(const struct source_vddk_options *options, struct disk_source **ret_source,
                      struct err **err);
+/* A second connection to the same disk, by a second v2c-vddk on the same pool, which is tried once the
+ * disk has been read for a while as fast as it comes, and stays only if both together are clearly faster
+ * than one.  The callbacks run on the thread that drives the source; each may be NULL. */
+struct source_vddk_second {
+    bool (*may_open)(void *opaque); /* another handle now; does not wait */
+    void (*closed)(
+        void *opaque); /* it is, or never was open: once for each may_open that was true */
+    /* Whether somebody else needs it: asked about once a second; it is closed then and not tried again. */
+    bool (*is_wanted)(void *opaque);
+    /* The trial is over: bytes/s with one and with both. */
+    void (*decided)(void *opaque, bool is_kept, uint64_t rate_one, uint64_t rate_both);
+    void *opaque;
+    unsigned hurry; /* for tests: all times divided by it; 0: 1 */
+};
+/* As source_vddk_open.  What goes wrong with the second is no error of the source: it is done without, and
+ * what it was reading is read by the first. */
+int source_vddk_open_pair(const struct source_vddk_options *options,
+                          const struct source_vddk_second *second, struct disk_source **ret_source,
+                          struct err **err);
 /* The transport VDDK chose ("nbdssl"), for the log. */
 const char *source_vddk_transport(const struct disk_source *source);
 /* The pid of the helper process, for the log and for tests. */

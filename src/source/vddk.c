@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "source/source.h"
+#include "source/vddk.h"
 #include "source/vddk_answer.h"
 #include "source/vddk_explain.h"
 #include "source/vddk_lines.h"
@@ -322,7 +323,7 @@ hold_refused(struct vddk_source *vddk, struct in_flight *entry)
     if (vddk->is_closing || !vddk_window_refused(&vddk->window, entry->epoch, vddk->sent_count))
         return false;
     if (vddk->window.refusals == 1)
-        log_info("the ESXi host is short of memory for disk sessions: fewer reads at a time");
+        log_debug("the ESXi host is short of memory for disk sessions: fewer reads at a time");
     entry->id = 0;
     vddk->sent_count--;
     entry->request->next = vddk->held;
@@ -578,13 +579,13 @@ static const struct disk_source_ops vddk_ops = {
 const char *
 source_vddk_transport(const struct disk_source *source)
 {
-    return of_source(source)->transport;
+    return of_source(vddk_pair_first(source))->transport;
 }
 
 int
 source_vddk_pid(const struct disk_source *source)
 {
-    return of_source(source)->pid;
+    return of_source(vddk_pair_first(source))->pid;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -713,9 +714,9 @@ make_poll_fd(struct vddk_source *vddk, struct err **err)
     return 0;
 }
 
-static int
-open_once(const struct source_vddk_options *options, struct disk_source **ret_source,
-          struct err **err)
+int
+vddk_open_once(const struct source_vddk_options *options, struct disk_source **ret_source,
+               struct err **err)
 {
     CLEANUP(vddk_freep) struct vddk_source *vddk = xcalloc(1, sizeof(*vddk));
 
@@ -754,11 +755,11 @@ source_vddk_open(const struct source_vddk_options *options, struct disk_source *
     for (;; now.tuning.memory_step++) {
         struct err *failure = NULL;
 
-        if (open_once(&now, ret_source, &failure) == 0)
+        if (vddk_open_once(&now, ret_source, &failure) == 0)
             return 0;
         if (err_code(failure) != E_VDDK_MEMORY || !vddk_tuning_has_smaller(&now.tuning))
             return err_move(err, &failure);
-        log_info("%s; trying a session with half the memory", err_message(failure));
+        log_debug("%s; trying a session with half the memory", err_message(failure));
         err_free(failure);
     }
 }

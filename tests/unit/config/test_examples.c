@@ -65,17 +65,14 @@ uncomment(char *text, const char *const *keys)
 static void
 the_commented_keys_of_the_configuration_are_right_too(void **state)
 {
-    static const char *const keys[] = {"timeout_seconds",  "control_dir",
-                                       "specs_dir",        "workdir",
-                                       "parallel_vms",     "parallel_disks",
-                                       "insecure",         "snapshot_quiesce",
-                                       "shutdown_mode",    "ostypeid",
-                                       "boottype",         "finalize_settle_seconds",
-                                       "bootmode",         "virtio_iso",
-                                       "account",          "rootdiskcontroller",
-                                       "nicadapter",       "domainid",
-                                       "extents",          "max_handles_per_host",
-                                       "max_inflight_mib", "vddk", "transports", "compression", "unbuffered", "nfc_buffer_kb", "nfc_buffer_count", NULL};
+    static const char *const keys[] = {
+        "timeout_seconds",  "control_dir",    "specs_dir",        "workdir",
+        "parallel_vms",     "parallel_disks", "insecure",         "snapshot_quiesce",
+        "shutdown_mode",    "ostypeid",       "boottype",         "finalize_settle_seconds",
+        "bootmode",         "virtio_iso",     "account",          "rootdiskcontroller",
+        "nicadapter",       "domainid",       "extents",          "max_handles_per_host",
+        "max_inflight_mib", "vddk",           "transports",       "compression",
+        "unbuffered",       "nfc_buffer_kb",  "nfc_buffer_count", NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
     struct err *err = NULL;
