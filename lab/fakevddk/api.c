@@ -790,6 +790,8 @@ query_blocks(struct handle *handle, uint64_t sector, uint64_t count, uint64_t ch
     struct fake_extent *extents = NULL;
     size_t extent_count = 0;
 
+    fake_record("query sector=%llu count=%llu chunk=%llu", (unsigned long long)sector,
+                (unsigned long long)count, (unsigned long long)chunk);
     if (fake_fault("fail-extents", FAKE_E_NOT_SUPPORTED, &error)) {
         fake_warn("VixDiskLib: QueryAllocatedBlocks is not supported for this data store");
         return error;

@@ -564,25 +564,42 @@ answer_whole(struct vddk_wire_extents_answer *answer, uint64_t offset, uint64_t 
     answer->extents[0].length = length;
 }
 
-/* Takes VDDK's list over into the answer, clipped to [offset, end).  False when the list makes no
- * sense. */
+static void
+forget_blocks(struct session *session)
+{
+    if (session->blocks)
+        session->library.FreeBlockList(session->blocks);
+    session->blocks = NULL;
+}
+
+/* Whether VDDK's list for a window of so many sectors makes sense: sorted, without overlap. */
 static bool
-take_blocks(const struct vix_block_list *list, uint64_t offset, uint64_t end,
-            struct vddk_wire_extents_answer *answer)
+is_sane(const struct vix_block_list *list, uint64_t sectors)
 {
     uint64_t last = 0;
 
+    if (list->count > sectors / EXTENT_CHUNK)
+        return false;
     for (uint32_t i = 0; i < list->count; i++) {
-        uint64_t start, stop;
+        uint64_t start = list->blocks[i].offset, length = list->blocks[i].length;
 
-        if (list->blocks[i].offset > INT64_MAX / VIX_SECTOR ||
-            list->blocks[i].length > INT64_MAX / VIX_SECTOR - list->blocks[i].offset)
+        if (start > INT64_MAX / VIX_SECTOR || length > INT64_MAX / VIX_SECTOR - start ||
+            start < last)
             return false;
-        start = list->blocks[i].offset * VIX_SECTOR;
-        stop = start + list->blocks[i].length * VIX_SECTOR;
-        if (start < last)
-            return false;
-        last = stop;
+        last = start + length;
+    }
+    return true;
+}
+
+/* Takes what the list says of [offset, end) over into the answer, or as much of it as that has room for. */
+static void
+take_blocks(const struct vix_block_list *list, uint64_t offset, uint64_t end,
+            struct vddk_wire_extents_answer *answer)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t start = list->blocks[i].offset * VIX_SECTOR;
+        uint64_t stop = start + list->blocks[i].length * VIX_SECTOR;
+
         start = start < offset ? offset : start;
         stop = stop > end ? end : stop;
         if (start >= stop)
@@ -595,39 +612,42 @@ take_blocks(const struct vix_block_list *list, uint64_t offset, uint64_t end,
         }
         if (answer->count == VDDK_WIRE_MAX_EXTENTS) {
             answer->covered = start - offset;
-            return true;
+            return;
         }
         answer->extents[answer->count].offset = start;
         answer->extents[answer->count++].length = stop - start;
     }
     answer->covered = end - offset;
-    return true;
 }
 
-static void
-query_window(struct session *session, uint64_t first, uint64_t sectors, uint64_t offset,
-             uint64_t end, struct vddk_wire_extents_answer *answer)
+/* Asks about [start, end), whole chunks; false when nothing sensible came, with the reason in @answer. */
+static bool
+query_window(struct session *session, uint64_t start, uint64_t end,
+             struct vddk_wire_extents_answer *answer)
 {
     const struct vix_library *library = &session->library;
+    uint64_t sectors = (end - start) / VIX_SECTOR, error;
     struct vix_block_list *list = NULL;
-    uint64_t error;
-    bool is_sane;
 
+    forget_blocks(session);
     say_expect_failure(true);
-    error =
-        CALL(session, CALL_EXTENTS, sectors * VIX_SECTOR,
-             library->QueryAllocatedBlocks(session->handle, first, sectors, EXTENT_CHUNK, &list));
+    error = CALL(session, CALL_EXTENTS, end - start,
+                 library->QueryAllocatedBlocks(session->handle, start / VIX_SECTOR, sectors,
+                                               EXTENT_CHUNK, &list));
     say_expect_failure(false);
     if (VIX_ERROR_CODE(error) != VIX_OK || !list) {
         session_explain(session, VDDK_WIRE_FAIL_EXTENTS, error, &answer->result);
-        return;
+        return false;
     }
-    is_sane = list->count <= sectors / EXTENT_CHUNK && take_blocks(list, offset, end, answer);
-    library->FreeBlockList(list);
-    if (!is_sane) {
+    if (!is_sane(list, sectors)) {
+        library->FreeBlockList(list);
         say(SAY_DEBUG, "QueryAllocatedBlocks answered nonsense: everything counts as allocated");
-        answer_whole(answer, offset, end - offset);
+        return false;
     }
+    session->blocks = list;
+    session->blocks_start = start;
+    session->blocks_end = end;
+    return true;
 }
 
 /* Asking beyond the last whole chunk is an error to VDDK, so what comes after it is never asked
@@ -651,11 +671,18 @@ session_extents(struct session *session, uint64_t offset, uint64_t length,
         answer_whole(ret_answer, offset, length);
         return;
     }
-    stop = end + (chunk - end % chunk) % chunk;
-    stop = stop > last ? last : stop;
-    stop = stop - first > window ? first + window : stop;
-    query_window(session, first / VIX_SECTOR, (stop - first) / VIX_SECTOR, offset,
-                 end < stop ? end : stop, ret_answer);
+    if (!session->blocks || offset < session->blocks_start || offset >= session->blocks_end) {
+        stop = end + (chunk - end % chunk) % chunk;
+        stop = stop > last ? last : stop;
+        stop = stop - first > window ? first + window : stop;
+        if (!query_window(session, first, stop, ret_answer)) {
+            if (ret_answer->result.failure == VDDK_WIRE_OK)
+                answer_whole(ret_answer, offset, (end < stop ? end : stop) - offset);
+            return;
+        }
+    }
+    stop = session->blocks_end;
+    take_blocks(session->blocks, offset, end < stop ? end : stop, ret_answer);
 }
 
 /* ---- closing ---------------------------------------------------------------------------------- */
@@ -666,6 +693,7 @@ session_close(struct session *session)
     const struct vix_library *library = &session->library;
 
     session_drain(session);
+    forget_blocks(session);
     if (session->handle)
         close_handle(session);
     if (session->connection)

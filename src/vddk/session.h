@@ -46,6 +46,9 @@ struct session {
     uint64_t tail_offset; /* the capacity when there is no such thing */
     uint8_t tail[VIX_UNBUFFERED];
     struct config_file config;
+    /* The last answer to QueryAllocatedBlocks, which is slow: an answer of ours holds only a part of it. */
+    struct vix_block_list *blocks;     /* NULL: none */
+    uint64_t blocks_start, blocks_end; /* bytes */
     /* VDDK may or may not free what the parameters point to, so these are never freed by us. */
     char *strings[6];
     struct session_stat stats[CALL_COUNT]; /* CALL_READ_DONE: lock */

@@ -1,6 +1,7 @@
 /* source/vddk.c with the real v2c-vddk, the fake library and the lab's disk server. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -21,6 +22,9 @@
 #include "base/util.h"
 #include "centre.h"
 #include "reading.h"
+#include "source/source.h"
+
+#define RECORD "./test_vddk.record"
 
 static void
 every_byte_arrives_with_sixteen_reads_in_flight_in_random_order(void **state)
@@ -158,6 +162,62 @@ allocated_blocks_leave_holes_out_and_never_data(void **state)
     check_extents(f, 512, 2 * MIB, MIB, 2 * MIB);
     check_extents(f, MIB + 512, 4096, 0, 0);
     check_extents(f, 5 * GIB, 512 * KIB + 512, 512 * KIB + 512, 512 * KIB + 512);
+}
+
+/* The sizes at which others failed: more than 1 TiB, and no whole chunk at the end. */
+static void
+allocated_blocks_of_a_large_disk_with_an_odd_end_are_all_told(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t size = TIB + 5 * 64 * KIB + 512;
+
+    start(f, size, NULL);
+    open_well(f);
+    check_extents(f, 0, size, TIB / 2, TIB * 3 / 4);
+    check_extents(f, TIB - MIB, size - (TIB - MIB), 5 * 64 * KIB + 512, MIB + 5 * 64 * KIB + 512);
+}
+
+/* A query is slow, and what it tells may be more than one answer has room for. */
+static void
+vddk_is_asked_once_about_each_part_of_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(free_charp) char *record = NULL;
+    uint64_t sector, count, chunk, next = 0;
+    size_t length;
+
+    (void)unlink(RECORD);
+    start(f, 33 * GIB + 512, "record=" RECORD);
+    open_well(f);
+    (void)unlink(RECORD); /* of the probe */
+    check_extents(f, 0, f->source->size, 16 * GIB, 25 * GIB);
+    assert_int_equal(file_read(RECORD, MIB, &record, &length, NULL), 0);
+    (void)unlink(RECORD);
+    for (const char *line = record; line && *line; line = strchr(line, '\n') + 1) {
+        assert_int_equal(sscanf(line, "query sector=%" SCNu64 " count=%" SCNu64 " chunk=%" SCNu64,
+                                &sector, &count, &chunk),
+                         3);
+        assert_int_equal(sector, next);
+        assert_int_equal(chunk, 2048);
+        next = sector + count;
+    }
+    assert_int_equal(next, 33 * GIB / 512); /* and not what comes after the last whole chunk */
+}
+
+static void
+a_QueryAllocatedBlocks_that_fails_later_leaves_the_rest_allocated(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(file_replace(RECORD, "", 0, 0600, NULL), 0);
+    start(f, 12 * MIB + 512, "@" RECORD);
+    open_well(f);
+    check_extents(f, 0, 6 * MIB, 3 * MIB, 5 * MIB);
+    assert_int_equal(file_replace(RECORD, "fail-extents", 12, 0600, NULL), 0);
+    check_extents(f, 6 * MIB, 6 * MIB + 512, 6 * MIB + 512, 6 * MIB + 512);
+    check_extents(f, 0, 6 * MIB, 6 * MIB, 6 * MIB); /* it is not asked any more */
+    (void)unlink(RECORD);
+    copy_all(f, 13);
 }
 
 static void
@@ -496,6 +556,9 @@ main(void)
         TEST(the_disk_of_a_vm_that_is_off_is_read_without_a_snapshot),
         TEST(a_transport_that_attaches_disks_prepares_the_vm_and_releases_it),
         TEST(allocated_blocks_leave_holes_out_and_never_data),
+        TEST(allocated_blocks_of_a_large_disk_with_an_odd_end_are_all_told),
+        TEST(vddk_is_asked_once_about_each_part_of_the_disk),
+        TEST(a_QueryAllocatedBlocks_that_fails_later_leaves_the_rest_allocated),
         TEST(reads_in_flight_survive_a_query_of_allocated_blocks),
         TEST(without_QueryAllocatedBlocks_everything_counts_as_allocated),
         TEST(a_QueryAllocatedBlocks_that_fails_is_a_quiet_fall_back),
