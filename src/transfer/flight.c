@@ -79,6 +79,7 @@ flight_finish(struct flight *flight)
     disk_pool_put(t->job->pool, take(flight->read.slot));
     flight->next = t->free_flights;
     t->free_flights = flight;
+    t->used_flights--;
     block->left--;
     block->has_failed |= flight->has_failed;
     settle_block(t, block);
@@ -363,6 +364,15 @@ under_way(const struct transfer *t)
     return t->job->verify ? t->reads_in_flight + t->target_in_flight : t->reads_in_flight;
 }
 
+/* Whether enough waits for the target: more would only leave the cache before it is written.  The
+ * pieces of a block that wait for each other have room in any case. */
+static bool
+is_full(const struct transfer *t)
+{
+    return t->used_flights >= MAX(t->max_reads + 2 * t->max_target,
+                                  TRANSFER_BLOCK / t->plan.request_bytes + 2);
+}
+
 void
 flight_issue_all(struct transfer *t)
 {
@@ -370,7 +380,7 @@ flight_issue_all(struct transfer *t)
         struct flight *flight = t->free_flights;
         struct plan_piece piece;
 
-        if (under_way(t) >= t->max_reads || !has_leave(t) || !get_slots(t, flight))
+        if (under_way(t) >= t->max_reads || is_full(t) || !has_leave(t) || !get_slots(t, flight))
             return;
         if (!plan_next(&t->plan, &piece)) {
             t->is_plan_over = true;
@@ -382,6 +392,7 @@ flight_issue_all(struct transfer *t)
             return;
         }
         t->free_flights = flight->next;
+        t->used_flights++;
         issue(t, flight, &piece);
     }
 }

@@ -75,6 +75,7 @@ struct transfer {
     bool is_abandoned;     /* transfer_run is gone: the last completion frees */
 
     struct flight *flights, *free_flights;
+    unsigned used_flights;
     unsigned reads_in_flight, max_reads, target_in_flight, max_target;
     struct target_op *waiting, **waiting_end;
     bool has_queued_reads, has_queued_target;
