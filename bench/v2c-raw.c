@@ -36,7 +36,7 @@ struct raw {
     size_t extent;   /* that is being read */
     uint64_t offset; /* ditto */
     struct piece *pieces, *free_pieces, *waiting, **waiting_end;
-    unsigned reads, writes;
+    unsigned reads, writes, most_reads, most_writes, most_pieces, used_pieces;
     uint64_t written, zeroes;
     struct err *error; /* the first one */
 };
@@ -56,6 +56,7 @@ release(struct piece *piece)
     disk_pool_put(piece->raw->pool, piece->read.slot);
     piece->next = piece->raw->free_pieces;
     piece->raw->free_pieces = piece;
+    piece->raw->used_pieces--;
 }
 
 static void
@@ -97,7 +98,7 @@ read_done(struct disk_request *request, struct err *error)
 static void
 queue_writes(struct raw *raw)
 {
-    while (raw->waiting && raw->writes < IN_FLIGHT) {
+    while (raw->waiting && raw->writes < raw->most_writes) {
         struct piece *piece = raw->waiting;
         struct disk_request *read = &piece->read;
         struct err *error = NULL;
@@ -140,7 +141,7 @@ next_range(struct raw *raw, uint64_t *ret_offset, uint32_t *ret_length)
 static void
 queue_reads(struct raw *raw)
 {
-    while (raw->free_pieces && raw->reads < MIN(IN_FLIGHT, raw->source->max_in_flight)) {
+    while (raw->used_pieces < raw->most_pieces && raw->reads < raw->most_reads) {
         struct piece *piece = raw->free_pieces;
         struct err *error = NULL;
         uint64_t offset;
@@ -154,6 +155,7 @@ queue_reads(struct raw *raw)
                                             .slot = disk_pool_get(raw->pool),
                                             .done = read_done,
                                             .opaque = piece};
+        raw->used_pieces++;
         raw->reads++;
         if (raw->source->ops->read(raw->source, &piece->read, &error) < 0)
             read_done(&piece->read, error);
@@ -201,7 +203,7 @@ open_both(struct raw *raw, const char *from, const char *to, bool is_buffered, s
         return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", to);
     if (ftruncate(raw->target.fd, (off_t)raw->source->size) < 0)
         return err_set_errno(err, E_TARGET_WRITE, errno, "%s", to);
-    return io_new(IO_BACKEND_AUTO, IN_FLIGHT, raw->pool->base,
+    return io_new(io_file_backend(&raw->target, IO_WRITE), IN_FLIGHT, raw->pool->base,
                   raw->pool->slot_count * DISK_MAX_REQUEST, &raw->io, err);
 }
 
@@ -210,6 +212,9 @@ run(struct raw *raw, const char *from, const char *to, bool is_buffered, struct 
 {
     if (open_both(raw, from, to, is_buffered, err) < 0)
         return -1;
+    raw->most_reads = MIN(IN_FLIGHT, raw->source->max_in_flight);
+    raw->most_writes = io_file_depth(&raw->target, IO_WRITE, IN_FLIGHT);
+    raw->most_pieces = MIN(raw->most_reads + 2 * raw->most_writes, (unsigned)raw->pool->slot_count);
     raw->pieces = xcalloc(raw->pool->slot_count, sizeof(raw->pieces[0]));
     raw->waiting_end = &raw->waiting;
     for (size_t i = 0; i < raw->pool->slot_count; i++) {

@@ -27,6 +27,7 @@ struct io_engine {
     void (*complete)(void *opaque, struct io_op *op, int result);
     void *opaque; /* of complete */
     int poll_fd;
+    bool has_fixed_buffers;
 };
 
 /* The attempt of @op that comes next: from the last whole DISK_ALIGNMENT that was moved, because a
@@ -40,9 +41,44 @@ struct io_part io_op_part(const struct io_op *op);
 /* Carries one attempt out on the calling thread. */
 int io_op_perform(const struct io_op *op);
 
+/* Operations in the order they came, linked by their `next`. */
+struct io_op_list {
+    struct io_op *first, **end;
+};
+
+static inline void
+io_op_list_init(struct io_op_list *list)
+{
+    list->first = NULL;
+    list->end = &list->first;
+}
+
+static inline void
+io_op_list_append(struct io_op_list *list, struct io_op *op)
+{
+    op->next = NULL;
+    *list->end = op;
+    list->end = &op->next;
+}
+
+static inline struct io_op *
+io_op_list_pop(struct io_op_list *list)
+{
+    struct io_op *op = list->first;
+
+    if (op) {
+        list->first = op->next;
+        if (!list->first)
+            list->end = &list->first;
+    }
+    return op;
+}
+
 struct io_engine *io_uring_engine_new(unsigned depth, void *buffers, size_t buffers_length,
                                       struct err **err);
-struct io_engine *io_threads_engine_new(unsigned depth, struct err **err);
+/* At most @most threads; 0: what @depth asks for, within reason. */
+struct io_engine *io_threads_engine_new(unsigned depth, unsigned most, struct err **err);
+struct io_engine *io_inline_engine_new(struct err **err);
 /* Owns @inner; returns it unchanged when no fault plan is attached to this thread (io/fault.h). */
 struct io_engine *io_fault_engine_wrap(struct io_engine *inner);
 

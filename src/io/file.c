@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "disk/disk.h"
@@ -38,6 +40,14 @@ is_same_file(int a, int b)
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+static bool
+is_in_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 int
 io_file_open(const char *path, int flags, mode_t mode, bool is_buffered, struct io_file *ret_file,
              int *ret_errnum)
@@ -60,6 +70,7 @@ io_file_open(const char *path, int flags, mode_t mode, bool is_buffered, struct 
             file.offset_alignment = file.memory_alignment = 1;
         }
     }
+    file.is_in_memory = is_in_memory(file.fd);
     *ret_file = file;
     return 0;
 }

@@ -17,6 +17,7 @@
 
 struct io {
     struct io_engine *engine;
+    const char *name;
     unsigned queue_depth;
     unsigned in_flight;
     unsigned delivered; /* since the last reap began */
@@ -132,22 +133,73 @@ complete(void *opaque, struct io_op *op, int result)
         io->has_restarts = true;
 }
 
-static struct io_engine *
-engine_new(enum io_backend backend, unsigned depth, void *buffers, size_t length, struct err **err)
+static const char *const backend_names[] = {
+    [IO_BACKEND_URING] = "io_uring",
+    [IO_BACKEND_THREADS] = "threads",
+    [IO_BACKEND_WORKER] = "worker",
+    [IO_BACKEND_INLINE] = "inline",
+};
+
+/* What V2C_IO asks for. */
+static enum io_backend
+wished_backend(void)
 {
     const char *wish = getenv("V2C_IO");
+
+    for (size_t i = 0; wish && i < ARRAY_SIZE(backend_names); i++)
+        if (backend_names[i] && !strcmp(wish, backend_names[i]))
+            return (enum io_backend)i;
+    return IO_BACKEND_AUTO;
+}
+
+enum io_backend
+io_file_backend(const struct io_file *file, enum io_kind kind)
+{
+    if (!file->is_in_memory || wished_backend() != IO_BACKEND_AUTO)
+        return IO_BACKEND_AUTO;
+    return kind == IO_READ ? IO_BACKEND_INLINE : IO_BACKEND_WORKER;
+}
+
+/* Bytes that are written while they are in the cache cost half: so few are on their way at a time. */
+unsigned
+io_file_depth(const struct io_file *file, enum io_kind kind, unsigned wished)
+{
+    switch (io_file_backend(file, kind)) {
+    case IO_BACKEND_INLINE:
+        return 1;
+    case IO_BACKEND_WORKER:
+        return MIN(wished, 2U);
+    default:
+        return wished;
+    }
+}
+
+/* Of @backend, or of what takes its place, which is then in *backend. */
+static struct io_engine *
+engine_new(enum io_backend *backend, unsigned depth, void *buffers, size_t length, struct err **err)
+{
     struct io_engine *engine;
 
-    if (backend == IO_BACKEND_AUTO && wish && !strcmp(wish, "threads"))
-        backend = IO_BACKEND_THREADS;
-    else if (backend == IO_BACKEND_AUTO && wish && !strcmp(wish, "io_uring"))
-        backend = IO_BACKEND_URING;
-    if (backend == IO_BACKEND_THREADS)
-        return io_threads_engine_new(depth, err);
-    if (backend == IO_BACKEND_URING)
+    if (*backend == IO_BACKEND_AUTO)
+        *backend = wished_backend();
+    switch (*backend) {
+    case IO_BACKEND_URING:
         return io_uring_engine_new(depth, buffers, length, err);
+    case IO_BACKEND_THREADS:
+        return io_threads_engine_new(depth, 0, err);
+    case IO_BACKEND_WORKER:
+        return io_threads_engine_new(depth, 1, err);
+    case IO_BACKEND_INLINE:
+        return io_inline_engine_new(err);
+    case IO_BACKEND_AUTO:
+        break;
+    }
+    *backend = IO_BACKEND_URING;
     engine = io_uring_engine_new(depth, buffers, length, NULL);
-    return engine ? engine : io_threads_engine_new(depth, err);
+    if (engine)
+        return engine;
+    *backend = IO_BACKEND_THREADS;
+    return io_threads_engine_new(depth, 0, err);
 }
 
 int
@@ -159,12 +211,13 @@ io_new(enum io_backend backend, unsigned queue_depth, void *buffers, size_t buff
 
     if (queue_depth == 0 || queue_depth > 4096)
         return err_set(err, E_BUG, "an io queue of %u operations", queue_depth);
-    engine = engine_new(backend, queue_depth, buffers, buffers_length, err);
+    engine = engine_new(&backend, queue_depth, buffers, buffers_length, err);
     if (!engine)
         return -1;
     engine = io_fault_engine_wrap(engine);
     io = xcalloc(1, sizeof(*io));
     io->engine = engine;
+    io->name = backend_names[backend];
     io->queue_depth = queue_depth;
     engine->complete = complete;
     engine->opaque = io;
@@ -278,5 +331,11 @@ io_wait(struct io *io, struct io_op *op, struct err **err)
 const char *
 io_backend_name(const struct io *io)
 {
-    return io->engine->ops->name;
+    return io->name;
+}
+
+bool
+io_has_fixed_buffers(const struct io *io)
+{
+    return io->engine->has_fixed_buffers;
 }

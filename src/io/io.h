@@ -1,5 +1,6 @@
-/* Asynchronous file I/O: an io_uring backend, a thread-pool fallback, and a backend that injects
- * faults and records every operation for crash tests.  The backend is chosen at run time.
+/* Asynchronous file I/O: an io_uring backend, a thread-pool fallback, two for files in memory, and a
+ * backend that injects faults and records every operation for crash tests.  The backend is chosen at
+ * run time.
  *
  * One `struct io` serves one thread; several files may share it.  Completions are delivered from
  * io_reap, io_wait, io_drain and io_free only.  A short read or write is continued inside; EINTR and
@@ -20,10 +21,12 @@ struct err;
 struct io;
 
 enum io_backend {
-    IO_BACKEND_AUTO, /* io_uring where the kernel lets us, else threads; V2C_IO=io_uring|threads
-                        in the environment decides for tests */
-    IO_BACKEND_URING,
-    IO_BACKEND_THREADS,
+    IO_BACKEND_AUTO,  /* io_uring where the kernel lets us, else threads; V2C_IO in the environment,
+                        one of the names below, decides for tests */
+    IO_BACKEND_URING, /* "io_uring" */
+    IO_BACKEND_THREADS, /* "threads": several, one operation each */
+    IO_BACKEND_WORKER,  /* "worker": one thread beside the caller's */
+    IO_BACKEND_INLINE,  /* "inline": io_submit carries everything out itself */
 };
 
 struct io_op;
@@ -71,7 +74,9 @@ unsigned io_in_flight(const struct io *io);
 int io_wait(struct io *io, struct io_op *op, struct err **err);
 /* Submits, and waits until at most @left operations are in flight. */
 int io_drain(struct io *io, unsigned left, struct err **err);
-const char *io_backend_name(const struct io *io); /* "io_uring" or "threads" */
+const char *io_backend_name(const struct io *io); /* as in V2C_IO */
+/* Whether the buffers given to io_new are registered, so that no transfer pins their pages. */
+bool io_has_fixed_buffers(const struct io *io);
 /* Whether io_uring works here, and why not, for preflight and logs. */
 bool io_uring_usable(struct err **err);
 
@@ -81,8 +86,9 @@ bool io_uring_usable(struct err **err);
  * pieces that are not aligned.  Mixing both is safe here because two operations in flight never touch
  * the same page: what is not whole pages always goes through the page cache. */
 struct io_file {
-    int fd;                    /* buffered; also for locks, fstat and syncs */
-    int direct_fd;             /* -1: direct I/O is not possible or not wanted */
+    int fd;            /* buffered; also for locks, fstat and syncs */
+    int direct_fd;     /* -1: direct I/O is not possible or not wanted */
+    bool is_in_memory; /* tmpfs: an operation is a memcpy, and its own file's lock is held */
     uint32_t offset_alignment; /* of direct offsets and lengths; 1 without direct I/O */
     uint32_t memory_alignment;
 };
@@ -94,6 +100,10 @@ struct io_file {
 int io_file_open(const char *path, int flags, mode_t mode, bool is_buffered,
                  struct io_file *ret_file, int *ret_errnum);
 void io_file_close(struct io_file *file);
+/* What suits many operations of one @kind on @file: AUTO, or one for memory (docs/internals/io.md). */
+enum io_backend io_file_backend(const struct io_file *file, enum io_kind kind);
+/* Operations in flight that such a backend profits from, of the @wished ones. */
+unsigned io_file_depth(const struct io_file *file, enum io_kind kind, unsigned wished);
 /* The fd for an operation with these properties. */
 int io_file_choose(const struct io_file *file, const void *data, uint32_t length, uint64_t offset);
 /* The bytes from the start of such an operation that can go direct: all, none, or all but a tail. */

@@ -13,50 +13,18 @@
 /* Enough to keep an NFS mount busy; more only adds switches. */
 #define MAX_THREADS 16U
 
-struct op_list {
-    struct io_op *first, **end;
-};
-
 struct threads_engine {
     struct io_engine engine;
-    struct op_list started; /* not yet handed over; the owner's alone */
+    struct io_op_list started; /* not yet handed over; the owner's alone */
     unsigned max_threads;
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
-    struct op_list waiting, finished;
+    struct io_op_list waiting, finished;
     unsigned idle, thread_count;
     bool is_ending;
     pthread_t threads[MAX_THREADS];
 };
-
-static void
-list_init(struct op_list *list)
-{
-    list->first = NULL;
-    list->end = &list->first;
-}
-
-static void
-list_append(struct op_list *list, struct io_op *op)
-{
-    op->next = NULL;
-    *list->end = op;
-    list->end = &op->next;
-}
-
-static struct io_op *
-list_pop(struct op_list *list)
-{
-    struct io_op *op = list->first;
-
-    if (op) {
-        list->first = op->next;
-        if (!list->first)
-            list->end = &list->first;
-    }
-    return op;
-}
 
 static struct io_op *
 next_op(struct threads_engine *threads)
@@ -68,7 +36,7 @@ next_op(struct threads_engine *threads)
         pthread_cond_wait(&threads->wake, &threads->lock);
         threads->idle--;
     }
-    return list_pop(&threads->waiting);
+    return io_op_list_pop(&threads->waiting);
 }
 
 static void
@@ -81,7 +49,7 @@ finish_op(struct threads_engine *threads, struct io_op *op)
     /* Written under the lock, so that the fd is readable exactly while the list is not empty. */
     if (!threads->finished.first && write(threads->engine.poll_fd, &one, sizeof(one)) < 0)
         abort();
-    list_append(&threads->finished, op);
+    io_op_list_append(&threads->finished, op);
 }
 
 static void *
@@ -102,7 +70,7 @@ threads_start(struct io_engine *engine, struct io_op *op, struct err **err)
 {
     struct threads_engine *threads = (struct threads_engine *)engine;
 
-    list_append(&threads->started, op);
+    io_op_list_append(&threads->started, op);
     return 0;
 }
 
@@ -132,14 +100,14 @@ threads_submit(struct io_engine *engine, struct err **err)
     if (!threads->started.first)
         return 0;
     SCOPE_LOCK(&threads->lock);
-    for (; (op = list_pop(&threads->started)) != NULL; count++)
-        list_append(&threads->waiting, op);
+    for (; (op = io_op_list_pop(&threads->started)) != NULL; count++)
+        io_op_list_append(&threads->waiting, op);
     for (unsigned missing = count > threads->idle ? count - threads->idle : 0;
          missing && threads->thread_count < threads->max_threads; missing--) {
         int result = add_thread(threads);
 
         if (result && threads->thread_count == 0) {
-            while (list_pop(&threads->waiting))
+            while (io_op_list_pop(&threads->waiting))
                 ;
             return err_set_errno(err, E_MEMORY, result, "no thread for file I/O");
         }
@@ -160,7 +128,7 @@ threads_reap(struct io_engine *engine, struct err **err)
 
     pthread_mutex_lock(&threads->lock);
     op = threads->finished.first;
-    list_init(&threads->finished);
+    io_op_list_init(&threads->finished);
     if (op && read(engine->poll_fd, &counter, sizeof(counter)) < 0)
         abort();
     pthread_mutex_unlock(&threads->lock);
@@ -211,7 +179,7 @@ static const struct io_engine_ops threads_ops = {
 };
 
 struct io_engine *
-io_threads_engine_new(unsigned depth, struct err **err)
+io_threads_engine_new(unsigned depth, unsigned most, struct err **err)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct threads_engine *threads;
@@ -223,10 +191,10 @@ io_threads_engine_new(unsigned depth, struct err **err)
     threads = xcalloc(1, sizeof(*threads));
     threads->engine.ops = &threads_ops;
     threads->engine.poll_fd = fd;
-    threads->max_threads = MIN(depth, MAX_THREADS);
-    list_init(&threads->started);
-    list_init(&threads->waiting);
-    list_init(&threads->finished);
+    threads->max_threads = MIN(depth, most ? most : MAX_THREADS);
+    io_op_list_init(&threads->started);
+    io_op_list_init(&threads->waiting);
+    io_op_list_init(&threads->finished);
     pthread_mutex_init(&threads->lock, NULL);
     pthread_cond_init(&threads->wake, NULL);
     return &threads->engine;

@@ -200,6 +200,7 @@ io_uring_engine_new(unsigned depth, void *buffers, size_t buffers_length, struct
         if (io_uring_register_buffers(&uring->ring, &vec, 1) == 0) {
             uring->buffers = buffers;
             uring->buffers_length = buffers_length;
+            uring->engine.has_fixed_buffers = true;
         }
     }
     return &uring->engine;

@@ -87,18 +87,23 @@ qcow2_image_start(struct qcow2_image *image, const struct qcow2_options *options
 {
     unsigned depth = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
     const struct disk_pool *pool = options->pool;
+    enum io_backend backend = options->backend, meta_backend = options->backend;
 
     /* A request may fall into several parts: room for some of them at once. */
     image->max_parts = depth * 2;
-    if (io_new(options->backend, image->max_parts + CHECKPOINT_DEPTH + 1, pool ? pool->base : NULL,
+    if (backend == IO_BACKEND_AUTO) {
+        backend = io_file_backend(&image->file, IO_WRITE);
+        meta_backend = io_file_backend(&image->file, IO_READ);
+    }
+    if (io_new(backend, image->max_parts + CHECKPOINT_DEPTH + 1, pool ? pool->base : NULL,
                pool ? pool->slot_count * DISK_MAX_REQUEST : 0, &image->io, err) < 0 ||
-        io_new(options->backend, META_DEPTH, NULL, 0, &image->meta, err) < 0)
+        io_new(meta_backend, META_DEPTH, NULL, 0, &image->meta, err) < 0)
         return -1;
     image->target = (struct disk_target){
         .ops = &qcow2_target_ops,
         .size = image->g.size,
         .is_new = is_new,
-        .max_in_flight = depth,
+        .max_in_flight = io_file_depth(&image->file, IO_WRITE, depth),
         .poll_fd = io_poll_fd(image->io),
     };
     return 0;

@@ -174,13 +174,15 @@ source_file_open(const char *path, struct disk_pool *pool, unsigned queue_depth,
     file->file = IO_FILE_NONE;
     file->path = xstrdup(path);
     source->ops = &file_ops;
-    source->max_in_flight = queue_depth ? queue_depth : DEFAULT_QUEUE_DEPTH;
     if (io_file_open(path, O_RDONLY, 0, false, &file->file, &errnum) < 0)
         return err_set_errno(err, E_SOURCE_OPEN, errnum, "%s", path);
     if (find_size(file, err) < 0)
         return -1;
-    if (io_new(IO_BACKEND_AUTO, source->max_in_flight, pool ? pool->base : NULL,
-               pool ? pool->slot_count * DISK_MAX_REQUEST : 0, &file->io, err) < 0)
+    source->max_in_flight =
+        io_file_depth(&file->file, IO_READ, queue_depth ? queue_depth : DEFAULT_QUEUE_DEPTH);
+    if (io_new(io_file_backend(&file->file, IO_READ), source->max_in_flight,
+               pool ? pool->base : NULL, pool ? pool->slot_count * DISK_MAX_REQUEST : 0, &file->io,
+               err) < 0)
         return err_wrap(err, "%s", path);
     file->reads = xcalloc(source->max_in_flight, sizeof(file->reads[0]));
     for (unsigned i = 0; i < source->max_in_flight; i++) {

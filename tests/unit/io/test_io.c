@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -391,6 +392,51 @@ the_environment_chooses_the_backend(void **state)
     unsetenv("V2C_IO");
 }
 
+static void
+memory_gets_backends_of_its_own(void **state)
+{
+    const struct io_file disk = {.fd = -1}, memory = {.fd = -1, .is_in_memory = true};
+
+    assert_int_equal(io_file_backend(&disk, IO_READ), IO_BACKEND_AUTO);
+    assert_int_equal(io_file_backend(&disk, IO_WRITE), IO_BACKEND_AUTO);
+    assert_int_equal(io_file_backend(&memory, IO_READ), IO_BACKEND_INLINE);
+    assert_int_equal(io_file_backend(&memory, IO_WRITE), IO_BACKEND_WORKER);
+    assert_int_equal(io_file_depth(&disk, IO_WRITE, 16), 16);
+    assert_int_equal(io_file_depth(&memory, IO_READ, 16), 1);
+    assert_int_equal(io_file_depth(&memory, IO_WRITE, 16), 2);
+    assert_int_equal(io_file_depth(&memory, IO_WRITE, 1), 1);
+    setenv("V2C_IO", "threads", 1); /* what is asked for goes before */
+    assert_int_equal(io_file_backend(&memory, IO_WRITE), IO_BACKEND_AUTO);
+    assert_int_equal(io_file_depth(&memory, IO_WRITE, 16), 16);
+    unsetenv("V2C_IO");
+}
+
+/* A memfd is a file of a tmpfs that every kernel has. */
+static void
+a_file_on_tmpfs_is_known_to_be_in_memory(void **state)
+{
+    struct io_file file;
+    char path[64];
+    int errnum, fd = memfd_create("test_io", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    assert_int_equal(io_file_open(path, O_RDWR, 0, false, &file, &errnum), 0);
+    assert_true(file.is_in_memory);
+    io_file_close(&file);
+    close(fd);
+}
+
+static enum io_backend
+find_backend(const char *name)
+{
+    if (!strcmp(name, "io_uring"))
+        return IO_BACKEND_URING;
+    if (!strcmp(name, "worker"))
+        return IO_BACKEND_WORKER;
+    return strcmp(name, "inline") ? IO_BACKEND_THREADS : IO_BACKEND_INLINE;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -413,12 +459,14 @@ main(int argc, char **argv)
         T(only_the_chosen_kind_and_number_fails),
         T(the_recorder_keeps_begin_and_end_with_data),
         T(the_environment_chooses_the_backend),
+        T(memory_gets_backends_of_its_own),
+        T(a_file_on_tmpfs_is_known_to_be_in_memory),
 #undef T
     };
     CLEANUP(err_freep) struct err *err = NULL;
 
     expected_name = argc > 1 ? argv[1] : "threads";
-    backend = strcmp(expected_name, "io_uring") ? IO_BACKEND_THREADS : IO_BACKEND_URING;
+    backend = find_backend(expected_name);
     if (backend == IO_BACKEND_URING && !io_uring_usable(&err)) {
         fprintf(stderr, "skipped: %s\n", err_message(err));
         return 77;
