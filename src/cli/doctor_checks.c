@@ -97,18 +97,29 @@ look_at_versions(struct findings *findings)
     nbd_close(nbd);
 }
 
+/* What a disk's target is written through, by opening just that. */
 static void
-look_at_uring(struct findings *findings)
+look_at_file_io(struct findings *findings)
 {
-    CLEANUP(err_freep) struct err *error = NULL;
+    CLEANUP(disk_pool_freep) struct disk_pool *pool = NULL;
+    CLEANUP(io_freep) struct io *io = NULL;
+    CLEANUP(err_freep) struct err *error = NULL, *refusal = NULL;
 
-    if (io_uring_usable(&error))
-        add(findings, "io_uring", FINDING_OK, NULL, "usable: targets are written through it");
+    pool = disk_pool_new(disk_pool_share(1), &error);
+    if (!pool || io_new(IO_BACKEND_AUTO, 16, pool->base, pool->slot_count * DISK_MAX_REQUEST, &io,
+                        &error) < 0)
+        add_error(findings, "file I/O", FINDING_PROBLEM, "no disk can be written", error);
+    else if (io_has_fixed_buffers(io))
+        add(findings, "file I/O", FINDING_OK, NULL, "%s, with registered buffers",
+            io_backend_name(io));
+    else if (io_uring_usable(&refusal))
+        add(findings, "file I/O", FINDING_OK, NULL, "%s, without registered buffers",
+            io_backend_name(io));
     else
-        add(findings, "io_uring", FINDING_WARNING,
-            "targets are written by a pool of threads instead, which costs more CPU; allow it with "
-            "sysctl kernel.io_uring_disabled=0, or in the container's seccomp profile",
-            "%s", err_message(error));
+        add(findings, "file I/O", FINDING_WARNING,
+            "threads cost more CPU than io_uring; allow it with sysctl kernel.io_uring_disabled=0, "
+            "or in the container's seccomp profile",
+            "%s: %s", io_backend_name(io), err_message(refusal));
 }
 
 static void
@@ -330,7 +341,7 @@ doctor_look(const char *config_path, struct findings *findings)
     config = look_at_config(config_path, findings);
     look_at_control_dir(config, findings);
     look_at_vddk(config, findings);
-    look_at_uring(findings);
+    look_at_file_io(findings);
     look_at_qemu_img(findings);
     look_at_nfs(findings);
     look_at_limits(findings);

@@ -127,6 +127,8 @@ def test_doctor_finds_a_sound_host_sound(make):
     assert not [f for f in found.values() if f["level"] == "problem"]
     assert found["VDDK"]["level"] == "ok" and "libvixDiskLib.so" in found["VDDK"]["found"]
     assert found["qemu-img"]["level"] == "ok" and "version" in found["qemu-img"]["found"]
+    assert found["file I/O"]["found"] in ("io_uring, with registered buffers", "io_uring, without registered buffers") \
+        or found["file I/O"]["found"].startswith("threads: ")
     assert not list(engine.control.iterdir())
     text = call("doctor", "--config", engine.write_config())
     assert text.returncode == 0
@@ -161,6 +163,12 @@ def test_doctor_names_a_control_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "c.yaml").write_text("migration: {control_dri: x}\n")
     found = findings(call("doctor", "--config", tmp_path / "c.yaml", "--json"))
     assert found["configuration"]["level"] == "problem" and "control_dir" in found["configuration"]["found"]
+
+
+def test_doctor_says_what_files_are_written_through(tmp_path):
+    for backend in ("threads", "inline"):
+        done = call("doctor", "--json", cwd=tmp_path, V2C_IO=backend)
+        assert findings(done)["file I/O"]["found"].startswith(backend)
 
 
 def test_doctor_without_a_configuration_says_so(tmp_path):
