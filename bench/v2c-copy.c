@@ -1,4 +1,4 @@
-/* The data path alone: copies raw files or block devices into finished QCOW2 images, one thread a
+/* The data path alone: copies raw files, block devices or NBD exports into finished QCOW2 images, one thread a
  * disk, with the same rooms that a migration uses.  For benchmarks; see docs/internals/bench.md. */
 #include <inttypes.h>
 #include <pthread.h>
@@ -44,6 +44,15 @@ open_digests(const struct copy *copy, struct transfer_digests **ret, struct err 
 }
 
 static int
+open_source(const struct copy *copy, struct disk_pool *pool, struct disk_source **ret_source,
+            struct err **err)
+{
+    if (!strncmp(copy->from, "nbd", 3))
+        return source_nbd_open(copy->from, IN_FLIGHT, ret_source, err);
+    return source_file_open(copy->from, pool, IN_FLIGHT, ret_source, err);
+}
+
+static int
 copy_disk(struct copy *copy, struct err **err)
 {
     CLEANUP(disk_pool_freep) struct disk_pool *pool = disk_pool_new(copy->slots, err);
@@ -57,7 +66,7 @@ copy_disk(struct copy *copy, struct err **err)
                                     .is_buffered = copy->is_buffered};
     struct transfer_job job;
 
-    if (!pool || source_file_open(copy->from, pool, IN_FLIGHT, &source, err) < 0 ||
+    if (!pool || open_source(copy, pool, &source, err) < 0 ||
         source->ops->extents(source, 0, source->size, &plan, err) < 0 ||
         extents_normalize(&plan, source->size, 0, true, err) < 0 ||
         open_digests(copy, &digests, err) < 0 ||
@@ -96,7 +105,7 @@ main(int argc, char **argv)
     }
     count = (argc - first) / 2;
     if (count < 1 || (argc - first) % 2) {
-        fprintf(stderr, "usage: v2c-copy [--buffered] [--no-digests] RAW QCOW2 [RAW QCOW2 ...]\n");
+        fprintf(stderr, "usage: v2c-copy [--buffered] [--no-digests] RAW|NBD-URI QCOW2 [...]\n");
         return 2;
     }
     copies = xcalloc((size_t)count, sizeof(*copies));

@@ -369,8 +369,8 @@ under_way(const struct transfer *t)
 static bool
 is_full(const struct transfer *t)
 {
-    return t->used_flights >= MAX(t->max_reads + 2 * t->max_target,
-                                  TRANSFER_BLOCK / t->plan.request_bytes + 2);
+    return t->used_flights >=
+           MAX(t->max_reads + 2 * t->max_target, TRANSFER_BLOCK / t->plan.request_bytes + 2);
 }
 
 void
