@@ -317,12 +317,11 @@ tell(const struct migration_slot *slot, const struct slots_wish *wish, enum slot
         wish->on_wait(wish->opaque, what);
 }
 
+/* *told: what the caller was told last. */
 static int
 wait_for_grant(struct migration_slot *slot, const struct slots_wish *wish,
-               const volatile int *cancel, struct err **err)
+               const volatile int *cancel, enum slots_verdict *told, struct err **err)
 {
-    enum slots_verdict told = SLOTS_OK;
-
     for (;;) {
         enum slots_verdict verdict;
         uint32_t generation;
@@ -338,16 +337,13 @@ wait_for_grant(struct migration_slot *slot, const struct slots_wish *wish,
         generation = slot->table->generation;
         unlock_table(slot);
         if (is_granted)
-            break;
-        if (verdict != SLOTS_OK && verdict != told) {
+            return 0;
+        if (verdict != SLOTS_OK && verdict != *told) {
             tell(slot, wish, verdict);
-            told = verdict;
+            *told = verdict;
         }
         sleep_on(slot->table, generation, cancel);
     }
-    if (told != SLOTS_OK && wish->on_wait)
-        wish->on_wait(wish->opaque, NULL);
-    return 0;
 }
 
 /* ---- the room's interface --------------------------------------------------------------------- */
@@ -364,6 +360,7 @@ migration_slot_take(const char *control_dir, const struct slots_limits *limits,
                                 .is_final = wish->is_final,
                                 .pool_slots = wish->pool_slots,
                                 .vm = wish->vm};
+    enum slots_verdict told = SLOTS_OK;
     int result;
 
     (void)snprintf(claim.host, sizeof(claim.host), "%s", wish->host ? wish->host : "");
@@ -372,7 +369,11 @@ migration_slot_take(const char *control_dir, const struct slots_limits *limits,
         return -1;
     result = enter_claim(slot, &claim, err);
     unlock_table(slot);
-    if (result < 0 || wait_for_grant(slot, wish, cancel, err) < 0)
+    if (result == 0)
+        result = wait_for_grant(slot, wish, cancel, &told, err);
+    if (told != SLOTS_OK && wish->on_wait)
+        wish->on_wait(wish->opaque, NULL);
+    if (result < 0)
         return -1;
     *ret_slot = take(slot);
     return 0;
