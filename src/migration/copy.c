@@ -219,7 +219,7 @@ migration_copy_disks(struct migration *m, const struct migration_copy *copy, str
 
     /* A VM that is off waits for the final pass: nothing slows that down. */
     if (m->spec->bandwidth.text[0] && copy->pass != PASS_FINAL)
-        run.pace = transfer_pace_new();
+        run.pace = run.paces[0] = transfer_pace_new();
     run.tasks = xcalloc(m->disks.count, sizeof(*run.tasks));
     for (size_t i = 0; i < m->disks.count; i++)
         if (!copy->is_wanted || copy->is_wanted[i])

@@ -41,8 +41,9 @@ struct copy_run {
     struct copy_task *tasks;
     size_t task_count;
     struct transfer_pace *pace; /* of all disks together; NULL: none */
-    uint64_t pace_bytes_per_s;  /* as set last */
-    volatile int cancel;        /* a sibling failed, or the migration is to stop */
+    struct transfer_pace *paces[2];
+    uint64_t pace_bytes_per_s; /* as set last */
+    volatile int cancel;       /* a sibling failed, or the migration is to stop */
     bool has_given_way;
     pthread_mutex_t mutex;
     pthread_cond_t ended;

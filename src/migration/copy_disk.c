@@ -303,7 +303,7 @@ transfer_disk(struct attempt *attempt, struct err **err)
         .on_progress = on_progress,
         .opaque = attempt,
         .cancel = &task->run->cancel,
-        .pace = task->run->pace,
+        .paces = task->run->paces,
     };
     int result = transfer_run(&job, &progress, err);
 

@@ -259,8 +259,7 @@ flight_read_source(struct flight *flight)
     struct transfer *t = flight->transfer;
     struct err *error = NULL;
 
-    if (t->job->pace)
-        (void)transfer_pace_charge(t->job->pace, flight->read.length, t->now_ms); /* has_leave */
+    transfer_pace_charge(t->job->paces, flight->read.length, t->now_ms);
     t->reads_in_flight++;
     t->has_queued_reads = true;
     flight->block->unread++;
@@ -329,13 +328,13 @@ issue(struct transfer *t, struct flight *flight, const struct plan_piece *piece)
         flight_read_source(flight);
 }
 
-/* Whether the pace lets another read go. */
+/* Whether the paces let another read go.  The target's are not limited. */
 static bool
 has_leave(struct transfer *t)
 {
-    if (!t->job->pace)
+    if (t->job->is_urgent || t->job->verify == TRANSFER_VERIFY_TARGET)
         return true;
-    t->pace_ms = transfer_pace_charge(t->job->pace, 0, t->now_ms);
+    t->pace_ms = transfer_pace_ask(t->job->paces, t->now_ms);
     return t->pace_ms == 0;
 }
 

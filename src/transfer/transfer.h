@@ -70,24 +70,32 @@ enum transfer_verify {
     TRANSFER_VERIFY_BOTH,   /* reads both */
 };
 
-/* A limit of the rate of reading that several transfers may share. */
+/* A limit of the rate of reading, of one transfer or of many, in this process or in several.  A transfer
+ * may have a list of them, ended by NULL: it reads when all allow. */
 struct transfer_pace;
 #define TRANSFER_PACE_MAX (1ULL << 40)         /* bytes/s; a faster one is taken as this */
-struct transfer_pace *transfer_pace_new(void); /* without a limit */
+struct transfer_pace *transfer_pace_new(void); /* of this process; without a limit */
+/* One that is shared by all who open the same @path, a file that is made if it is missing.  Locks
+ * nothing: who is killed holds up nobody.  Those who share it take turns.  E_IO, E_NO_SPACE. */
+int transfer_pace_open(const char *path, struct transfer_pace **ret_pace, struct err **err);
 void transfer_pace_freep(struct transfer_pace **pace);
-/* @bytes_per_s 0: no limit.  @now_ms: clock_monotonic_ms.  These two: from any thread. */
+/* @bytes_per_s 0: no limit, for those who read through this very object.  @now_ms: clock_monotonic_ms.
+ * These three: from any thread. */
 void transfer_pace_set(struct transfer_pace *pace, uint64_t bytes_per_s, int64_t now_ms);
-/* Charges @bytes that are being read (0: only asks).  The milliseconds until more may be read. */
-int64_t transfer_pace_charge(struct transfer_pace *pace, uint32_t bytes, int64_t now_ms);
+/* The milliseconds until it is worth asking again; 0: something may be read now. */
+int64_t transfer_pace_ask(struct transfer_pace *const *paces, int64_t now_ms);
+/* Charges @bytes that are being read, whether they were asked for or not. */
+void transfer_pace_charge(struct transfer_pace *const *paces, uint32_t bytes, int64_t now_ms);
 
 struct transfer_job {
     struct disk_source *source;
     struct disk_target *target;
     struct disk_pool *pool;
-    const struct extents *plan;       /* normal; borrowed */
-    unsigned max_in_flight;           /* reads; 0: 16; bounded by pool and source */
-    uint32_t request_bytes;           /* upper bound; 0: DISK_MAX_REQUEST */
-    struct transfer_pace *pace;       /* borrowed; NULL: as fast as it goes */
+    const struct extents *plan;         /* normal; borrowed */
+    unsigned max_in_flight;             /* reads; 0: 16; bounded by pool and source */
+    uint32_t request_bytes;             /* upper bound; 0: DISK_MAX_REQUEST */
+    struct transfer_pace *const *paces; /* all borrowed; NULL: as fast as it goes */
+    bool is_urgent; /* the paces are charged, so that others wait, but not waited for */
     struct transfer_digests *digests; /* borrowed; NULL: none */
     bool unplanned_is_zero;           /* where nothing is planned the target reads as zeroes */
     /* Not a copy but a verification of it: what differs is written again, counted, and not called done.

@@ -483,50 +483,14 @@ clearing_extents_clears_every_block_they_touch(void **state)
 /* ---- pace ---- */
 
 static void
-a_pace_lets_through_its_rate_and_no_more(void **state)
-{
-    CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
-    uint64_t read = 0;
-    int64_t now_ms = 1000;
-
-    transfer_pace_set(pace, 10 * MIB, now_ms);
-    while (now_ms < 11000) {
-        int64_t wait_ms = transfer_pace_charge(pace, 0, now_ms);
-
-        if (wait_ms) {
-            now_ms += wait_ms;
-            continue;
-        }
-        (void)transfer_pace_charge(pace, 1 * MIB, now_ms);
-        read += 1 * MIB;
-    }
-    assert_in_range(read, 99 * MIB, 101 * MIB);
-}
-
-static void
-a_pace_makes_up_for_little_of_a_pause_and_changes_at_once(void **state)
-{
-    CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
-
-    assert_int_equal(transfer_pace_charge(pace, 1 * MIB, 5), 0);
-    transfer_pace_set(pace, 8 * MIB, 10);
-    assert_int_equal(transfer_pace_charge(pace, 0, INT64_MAX / 2), 0);
-    assert_int_equal(transfer_pace_charge(pace, 2 * MIB, INT64_MAX / 2), 0); /* 250 ms of burst */
-    assert_int_equal(transfer_pace_charge(pace, 1 * MIB, INT64_MAX / 2), 125);
-    transfer_pace_set(pace, 1 * MIB, INT64_MAX / 2);
-    assert_int_equal(transfer_pace_charge(pace, 0, INT64_MAX / 2), 1000);
-    transfer_pace_set(pace, 0, INT64_MAX / 2);
-    assert_int_equal(transfer_pace_charge(pace, 0, INT64_MAX / 2), 0);
-}
-
-static void
 a_paced_transfer_moves_everything(void **state)
 {
     struct fixture *f = *state;
     CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
+    struct transfer_pace *paces[] = {pace, NULL};
 
     transfer_pace_set(pace, 256 * MIB, clock_monotonic_ms());
-    f->job.pace = pace;
+    f->job.paces = paces;
     assert_int_equal(run(f), 0);
     assert_memory_equal(f->source.bytes, f->target.bytes, DISK_SIZE);
 }
@@ -544,16 +508,33 @@ a_slow_pace_holds_reads_back_sleeping_and_can_be_cancelled(void **state)
 {
     struct fixture *f = *state;
     clock_t used;
+    CLEANUP(transfer_pace_freep) struct transfer_pace *free_one = transfer_pace_new();
     CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
+    struct transfer_pace *paces[] = {free_one, pace, NULL};
 
     transfer_pace_set(pace, 1, clock_monotonic_ms());
-    f->job.pace = pace;
+    f->job.paces = paces;
     f->job.on_progress = cancel_at_the_fourth_report;
     used = clock();
     assert_int_equal(run(f), -1);
     /* CPU time, of the second that this takes: it slept. */
     assert_true(clock() - used < CLOCKS_PER_SEC / 4);
     assert_int_equal(f->source.reads, 1); /* its debt is not paid for days */
+}
+
+static void
+an_urgent_transfer_is_charged_and_does_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(transfer_pace_freep) struct transfer_pace *pace = transfer_pace_new();
+    struct transfer_pace *paces[] = {pace, NULL};
+
+    transfer_pace_set(pace, 1, clock_monotonic_ms());
+    f->job.paces = paces;
+    f->job.is_urgent = true;
+    assert_int_equal(run(f), 0);
+    assert_memory_equal(f->source.bytes, f->target.bytes, DISK_SIZE);
+    assert_true(transfer_pace_ask(paces, clock_monotonic_ms()) > 1000);
 }
 
 int
@@ -583,10 +564,9 @@ main(void)
         T(a_plan_that_makes_no_sense_is_refused),
         T(progress_is_reported_at_the_end_at_least),
         T(clearing_extents_clears_every_block_they_touch),
-        T(a_pace_lets_through_its_rate_and_no_more),
-        T(a_pace_makes_up_for_little_of_a_pause_and_changes_at_once),
         T(a_paced_transfer_moves_everything),
         T(a_slow_pace_holds_reads_back_sleeping_and_can_be_cancelled),
+        T(an_urgent_transfer_is_charged_and_does_not_wait),
 #undef T
     };
 
