@@ -53,6 +53,7 @@ config_free(struct config *config)
     free(config->migration.control_dir);
     free(config->migration.specs_dir);
     free(config->migration.workdir);
+    host_rates_done(&config->migration.host_rates);
     target_done(&config->defaults);
     free(config->virt.virtio_iso);
     free(config);
@@ -244,21 +245,15 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"vddk_path",
-                                       "snapshot_quiesce",
-                                       "shutdown_mode",
-                                       "finalize_settle_seconds",
-                                       "control_dir",
-                                       "parallel_disks",
-                                       "parallel_vms",
-                                       "specs_dir",
-                                       "workdir",
-                                       "verify",
-                                       "extents",
-                                       "max_handles_per_host",
-                                       "max_inflight_mib",
-                                       "vddk",
-                                       NULL};
+    static const char *const keys[] = {"vddk_path",        "snapshot_quiesce",
+                                       "shutdown_mode",    "finalize_settle_seconds",
+                                       "control_dir",      "parallel_disks",
+                                       "parallel_vms",     "specs_dir",
+                                       "workdir",          "verify",
+                                       "extents",          "max_handles_per_host",
+                                       "max_inflight_mib", "vddk",
+                                       "bandwidth_limit",  "host_bandwidth_limit",
+                                       "host_bandwidth",   NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
@@ -288,6 +283,10 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_text(map, "workdir", &config->migration.workdir, problems);
     vddk_decode(map, &config->migration.vddk, problems);
     vddk_check(&config->migration.vddk, node_get(map, "vddk"), problems);
+    decode_rates(map, "bandwidth_limit", &config->migration.bandwidth, problems);
+    decode_rates(map, "host_bandwidth_limit", &config->migration.host_bandwidth, problems);
+    host_rates_decode(node_decode_map(map, "host_bandwidth", problems),
+                      &config->migration.host_rates, problems);
 }
 
 static void

@@ -51,6 +51,11 @@ struct config_vddk {
     int64_t log_level;                       /* of VDDK's transports, 0 to 6; -1: its own */
     char tmp_dir[256];                       /* for VDDK's own files; "": its own choice */
 };
+struct config_host_rate {
+    char *host; /* as vCenter calls it; compared without case */
+    struct rate_schedule rates;
+};
+VEC_DECLARE(config_host_rates, struct config_host_rate);
 
 struct config {
     char *path; /* file it was read from */
@@ -76,6 +81,10 @@ struct config {
         int64_t max_handles_per_host; /* on VDDK, of one ESXi host; 0: no limit */
         int64_t max_inflight_mib;     /* of buffers, of all disks together; 0: no limit */
         struct config_vddk vddk;
+        struct rate_schedule bandwidth;      /* of all VMs together; of reading */
+        struct rate_schedule host_bandwidth; /* of those of one ESXi host, of each */
+        struct config_host_rates
+            host_rates; /* the same of single hosts, which it does not hold for */
     } migration;
     struct config_target defaults;
     struct {
@@ -90,6 +99,8 @@ int config_load(const char *path, bool is_lenient, struct config **ret_config, c
                 struct err **err);
 /* Whether all is there that a migration needs: E_CONFIG with every missing key. */
 int config_check_run(const struct config *config, struct err **err);
+/* What holds for the VMs of an ESXi host together. */
+const struct rate_schedule *config_host_bandwidth(const struct config *config, const char *host);
 /* An empty configuration with the defaults, for `status --control-dir` without a file. */
 struct config *config_new(void);
 void config_free(struct config *config);

@@ -1,4 +1,4 @@
-/* `bandwidth_limit`: how fast a VM may be read, by the time of day. */
+/* `bandwidth_limit`: how fast a VM, or all of them together, may be read, by the time of day. */
 #ifndef V2C_CONFIG_RATES_H
 #define V2C_CONFIG_RATES_H
 

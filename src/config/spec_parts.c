@@ -55,17 +55,6 @@ decode_finalize_at(const struct node *map, struct spec_parts *parts, struct prob
 }
 
 static void
-decode_bandwidth(const struct node *map, struct spec_parts *parts, struct problems *problems)
-{
-    CLEANUP(free_charp) char *text = NULL;
-    CLEANUP(err_freep) struct err *err = NULL;
-
-    decode_text(map, "bandwidth_limit", &text, problems);
-    if (text && rate_schedule_parse(text, &parts->bandwidth, &err) < 0)
-        problems_add(problems, node_get(map, "bandwidth_limit"), "%s", err_message(err));
-}
-
-static void
 decode_migration(const struct node *map, struct spec_parts *parts, struct problems *problems)
 {
     static const char *const keys[] = {"delta_interval",
@@ -98,7 +87,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_quiesce(map, &parts->quiesce, problems);
     decode_shutdown(map, &parts->shutdown, problems);
     decode_extents(map, &parts->extents, problems);
-    decode_bandwidth(map, parts, problems);
+    decode_rates(map, "bandwidth_limit", &parts->bandwidth, problems);
     decode_verify(map, &parts->verify, problems);
     vddk_decode(map, &parts->vddk, problems);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/err.h"
 #include "base/util.h"
 
 static bool
@@ -123,6 +124,18 @@ decode_extents(const struct node *map, int *value, struct problems *problems)
 {
     if (!is_blank_text(map, "extents"))
         node_decode_word(map, "extents", extents_words, value, problems);
+}
+
+void
+decode_rates(const struct node *map, const char *key, struct rate_schedule *value,
+             struct problems *problems)
+{
+    CLEANUP(free_charp) char *text = NULL;
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    decode_text(map, key, &text, problems);
+    if (text && rate_schedule_parse(text, value, &err) < 0)
+        problems_add(problems, node_get(map, key), "%s", err_message(err));
 }
 
 const char *

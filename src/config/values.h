@@ -28,6 +28,13 @@ void decode_flag(const struct node *map, const char *key, int *value, struct pro
 void decode_quiesce(const struct node *map, int *value, struct problems *problems);
 void decode_shutdown(const struct node *map, int *value, struct problems *problems);
 void decode_verify(const struct node *map, int *value, struct problems *problems);
+/* `bandwidth_limit` and its like. */
+void decode_rates(const struct node *map, const char *key, struct rate_schedule *value,
+                  struct problems *problems);
+/* A map from the names of ESXi hosts to rates. */
+void host_rates_decode(const struct node *map, struct config_host_rates *rates,
+                       struct problems *problems);
+void host_rates_done(struct config_host_rates *rates);
 const char *quiesce_word(enum config_quiesce quiesce);
 const char *shutdown_word(enum config_shutdown shutdown);
 const char *verify_word(enum config_verify verify);

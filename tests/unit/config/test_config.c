@@ -62,23 +62,26 @@ every_key_is_read(void **state)
     const char *sha256 = "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f";
 
     write_file("ca.pem", "x");
-    text = xasprintf("vcenter: {host: vc:8443, user: u, password: ' p ', insecure: true,\n"
-                     "          ca_file: ca.pem, thumbprint: %s}\n"
-                     "cloudstack: {endpoint: 'https://cs', api_key: k, secret_key: s,\n"
-                     "             timeout_seconds: 9, insecure: yes, ca_file: ca.pem,\n"
-                     "             thumbprint: 'AA:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99:AA:"
-                     "BB:CC:DD'}\n"
-                     "migration: {vddk_path: /vddk, control_dir: /c, specs_dir: /s, workdir: /w,\n"
-                     "            snapshot_quiesce: false, shutdown_mode: Manual,\n"
-                     "            extents: allocated, max_handles_per_host: 0,\n"
-                     "            max_inflight_mib: 64,\n"
-                     "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5}\n"
-                     "cloudstack_defaults: {zoneid: z, clusterid: c, storageid: s, networkid: n,\n"
-                     "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: uefi,\n"
-                     "  bootmode: secure, rootdiskcontroller: r, nicadapter: a, account: acc,\n"
-                     "  domainid: d, projectid: p}\n"
-                     "virt: {run_virt_v2v: true, virtio_iso: /iso}\n",
-                     sha256);
+    text =
+        xasprintf("vcenter: {host: vc:8443, user: u, password: ' p ', insecure: true,\n"
+                  "          ca_file: ca.pem, thumbprint: %s}\n"
+                  "cloudstack: {endpoint: 'https://cs', api_key: k, secret_key: s,\n"
+                  "             timeout_seconds: 9, insecure: yes, ca_file: ca.pem,\n"
+                  "             thumbprint: 'AA:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99:AA:"
+                  "BB:CC:DD'}\n"
+                  "migration: {vddk_path: /vddk, control_dir: /c, specs_dir: /s, workdir: /w,\n"
+                  "            snapshot_quiesce: false, shutdown_mode: Manual,\n"
+                  "            extents: allocated, max_handles_per_host: 0,\n"
+                  "            max_inflight_mib: 64,\n"
+                  "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5,\n"
+                  "            bandwidth_limit: 1GiB/s, host_bandwidth_limit: 9MiB/s,\n"
+                  "            host_bandwidth: {Esx1: '00:00-12:00 none, 7MiB/s', esx2: 5MiB/s}}\n"
+                  "cloudstack_defaults: {zoneid: z, clusterid: c, storageid: s, networkid: n,\n"
+                  "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: uefi,\n"
+                  "  bootmode: secure, rootdiskcontroller: r, nicadapter: a, account: acc,\n"
+                  "  domainid: d, projectid: p}\n"
+                  "virt: {run_virt_v2v: true, virtio_iso: /iso}\n",
+                  sha256);
     config = load(text, &warnings);
     assert_string_equal(warnings, "");
     assert_string_equal(config->vcenter.host, "vc:8443");
@@ -106,6 +109,8 @@ every_key_is_read(void **state)
     assert_int_equal(config->migration.parallel_vms, 5);
     assert_int_equal(config->migration.max_handles_per_host, 0);
     assert_int_equal(config->migration.max_inflight_mib, 64);
+    assert_int_equal(rate_schedule_at(&config->migration.bandwidth, 0), GIB);
+    assert_int_equal(rate_schedule_at(&config->migration.host_bandwidth, 0), 9 * MIB);
     assert_string_equal(config->defaults.zone_id, "z");
     assert_string_equal(config->defaults.cluster_id, "c");
     assert_string_equal(config->defaults.storage_id, "s");
@@ -143,6 +148,42 @@ zero_and_blank_mean_not_set(void **state)
     assert_string_equal(config->migration.control_dir, "/var/lib/vm-migrator");
     assert_null(config->defaults.zone_id);
     assert_null(config->defaults.boot_type);
+}
+
+static uint64_t
+host_rate(const struct config *config, const char *host, int minute)
+{
+    return rate_schedule_at(config_host_bandwidth(config, host), minute);
+}
+
+static void
+a_host_has_its_own_limit_or_that_of_each(void **state)
+{
+    CLEANUP(config_freep)
+    struct config *config =
+        load("migration: {host_bandwidth_limit: 9MiB/s,\n"
+             "  host_bandwidth: {Esx1.Example: '00:00-12:00 none, 7MiB/s', esx2: ' '}}\n",
+             NULL);
+
+    assert_int_equal(host_rate(config, "esx1.example", 60), 0);
+    assert_int_equal(host_rate(config, "ESX1.EXAMPLE", 13 * 60), 7 * MIB);
+    assert_int_equal(host_rate(config, "esx2", 0), 9 * MIB);
+    assert_int_equal(host_rate(config, "esx3", 0), 9 * MIB);
+}
+
+static void
+limits_that_are_none_are_refused(void **state)
+{
+    assert_refused("migration:\n  bandwidth_limit: 100Mbit\n  host_bandwidth_limit: [1]\n"
+                   "  host_bandwidth:\n    a: fast\n    B: 1MiB/s\n    b: 2MiB/s\n    '': none\n"
+                   "    c: {}\n",
+                   "6 problems:\n"
+                   "config.yaml:2: migration.bandwidth_limit: \"100Mbit\" is no limit");
+    assert_refused("migration:\n  host_bandwidth:\n    a: fast\n",
+                   "config.yaml:3: migration.host_bandwidth.a: \"fast\" is no limit");
+    assert_refused("migration:\n  host_bandwidth:\n    B: 1MiB/s\n    b: 2MiB/s\n",
+                   "config.yaml:4: migration.host_bandwidth.b: the host stands here twice");
+    assert_refused("migration: {host_bandwidth: 5MiB/s}\n", "expected a map");
 }
 
 static void
@@ -359,6 +400,8 @@ main(void)
         cmocka_unit_test(an_empty_file_gives_the_defaults),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(zero_and_blank_mean_not_set),
+        cmocka_unit_test(a_host_has_its_own_limit_or_that_of_each),
+        cmocka_unit_test(limits_that_are_none_are_refused),
         cmocka_unit_test(the_environment_overrides_the_file),
         cmocka_unit_test(vc_password_fills_in_for_a_missing_password_only),
         cmocka_unit_test(scheme_and_path_of_the_host_are_taken_off_with_a_warning),

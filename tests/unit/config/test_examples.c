@@ -65,14 +65,37 @@ uncomment(char *text, const char *const *keys)
 static void
 the_commented_keys_of_the_configuration_are_right_too(void **state)
 {
-    static const char *const keys[] = {
-        "timeout_seconds",  "control_dir",    "specs_dir",        "workdir",
-        "parallel_vms",     "parallel_disks", "insecure",         "snapshot_quiesce",
-        "shutdown_mode",    "ostypeid",       "boottype",         "finalize_settle_seconds",
-        "bootmode",         "virtio_iso",     "account",          "rootdiskcontroller",
-        "nicadapter",       "domainid",       "extents",          "max_handles_per_host",
-        "max_inflight_mib", "vddk",           "transports",       "compression",
-        "unbuffered",       "nfc_buffer_kb",  "nfc_buffer_count", NULL};
+    static const char *const keys[] = {"timeout_seconds",
+                                       "control_dir",
+                                       "specs_dir",
+                                       "workdir",
+                                       "parallel_vms",
+                                       "parallel_disks",
+                                       "insecure",
+                                       "snapshot_quiesce",
+                                       "shutdown_mode",
+                                       "ostypeid",
+                                       "boottype",
+                                       "finalize_settle_seconds",
+                                       "bootmode",
+                                       "virtio_iso",
+                                       "account",
+                                       "rootdiskcontroller",
+                                       "nicadapter",
+                                       "domainid",
+                                       "extents",
+                                       "max_handles_per_host",
+                                       "max_inflight_mib",
+                                       "vddk",
+                                       "transports",
+                                       "compression",
+                                       "unbuffered",
+                                       "nfc_buffer_kb",
+                                       "nfc_buffer_count",
+                                       "bandwidth_limit",
+                                       "host_bandwidth_limit",
+                                       "host_bandwidth",
+                                       NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
     struct err *err = NULL;
@@ -90,6 +113,8 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->migration.parallel_disks, plain->migration.parallel_disks);
     assert_int_equal(full->migration.finalize_settle_seconds,
                      plain->migration.finalize_settle_seconds);
+    assert_int_equal(rate_schedule_at(&full->migration.bandwidth, 0), 0);
+    assert_int_equal(rate_schedule_at(&full->migration.host_bandwidth, 0), 0);
     assert_int_equal(full->migration.quiesce, plain->migration.quiesce);
     assert_int_equal(full->migration.shutdown, plain->migration.shutdown);
     assert_int_equal(full->migration.extents, plain->migration.extents);
@@ -137,6 +162,9 @@ the_example_configuration_shows_every_key(void **state)
                                        "nfc_buffer_count",
                                        "log_level",
                                        "tmp_dir",
+                                       "bandwidth_limit",
+                                       "host_bandwidth_limit",
+                                       "host_bandwidth",
                                        "cloudstack_defaults",
                                        "zoneid",
                                        "clusterid",
