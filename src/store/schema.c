@@ -124,6 +124,17 @@ static const char *const steps[] = {
     "ALTER TABLE disk ADD COLUMN verified_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE disk ADD COLUMN verified_bytes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE disk ADD COLUMN mismatched_blocks INTEGER NOT NULL DEFAULT 0;",
+
+    /* What people change while migrations run: of one VM (`migration`), of an ESXi host (`subject`), or
+     * of all. */
+    "CREATE TABLE setting ("
+    " migration INTEGER REFERENCES migration (id) ON DELETE CASCADE,"
+    " scope TEXT NOT NULL,"
+    " subject TEXT NOT NULL,"
+    " key TEXT NOT NULL,"
+    " value TEXT NOT NULL,"
+    " changed_at INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX setting_once ON setting (scope, subject, key, coalesce(migration, 0));",
 };
 
 static int

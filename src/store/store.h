@@ -142,6 +142,31 @@ int store_finalize_get(struct store *store, int64_t migration, enum store_finali
                        struct err **err);
 int store_finalize_clear(struct store *store, int64_t migration, struct err **err);
 
+/* What people change while migrations run.  It outlasts restarts, until it is cleared. */
+enum store_scope { STORE_ENGINE, STORE_HOST, STORE_VM };
+struct store_subject {
+    enum store_scope scope;
+    const char *host;  /* of STORE_HOST: an ESXi host's name; compared without case */
+    int64_t migration; /* of STORE_VM; goes with it when it is deleted */
+};
+/* @value NULL clears it. */
+int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
+                      const char *value, struct err **err);
+int store_setting_get(struct store *store, const struct store_subject *of, const char *key,
+                      char **ret_value /* owned; NULL: not set */, struct err **err);
+struct store_host_setting {
+    char *host, *value;
+};
+VEC_DECLARE(store_host_settings, struct store_host_setting);
+int store_setting_hosts(struct store *store, const char *key, struct store_host_settings *ret,
+                        struct err **err); /* in order of host */
+void store_host_settings_done(struct store_host_settings *settings);
+
+/* A pause holds until it is ended.  E_PAUSE when the cutover has begun: the source is going down. */
+int store_pause(struct store *store, int64_t migration, bool *ret_was_paused, struct err **err);
+int store_pause_end(struct store *store, int64_t migration, bool *ret_was_paused, struct err **err);
+int store_is_paused(struct store *store, int64_t migration, bool *ret, struct err **err);
+
 /* Intents: one row for each call to a server that creates something.  Begun before the call with what
  * identifies it, given the job id once known, ended with the result.  @step is unique within the
  * migration, e.g. "import_vm", "add_nic:4001", "import_volume:scsi0:1". */

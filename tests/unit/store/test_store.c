@@ -61,7 +61,8 @@ a_newer_schema_is_refused_and_left_alone(void **state)
 static void
 make_first_schema(void)
 {
-    exec_raw("ALTER TABLE migration DROP COLUMN bios_uuid;"
+    exec_raw("DROP TABLE setting;"
+             "ALTER TABLE migration DROP COLUMN bios_uuid;"
              "ALTER TABLE migration DROP COLUMN datacenter;"
              "ALTER TABLE disk DROP COLUMN verified_at;"
              "ALTER TABLE disk DROP COLUMN verified_bytes;"
@@ -527,7 +528,7 @@ static void
 a_deleted_migration_leaves_no_row_and_no_other_loses_one(void **state)
 {
     static const char *const tables[] = {"migration", "disk",   "bitmap", "progress",
-                                         "finalize",  "intent", "event"};
+                                         "finalize",  "intent", "event",  "setting"};
     CLEANUP(store_closep) struct store *store = open_store();
     struct store_migration migrations[] = {new_migration("1"), new_migration("2")};
     struct store_progress progress = {.stage = "delta"};
@@ -546,6 +547,7 @@ a_deleted_migration_leaves_no_row_and_no_other_loses_one(void **state)
         assert_ok(store_finalize_request(store, migrations[i].id, STORE_FINALIZE_NOW,
                                          &was_requested, &err),
                   &err);
+        assert_ok(store_pause(store, migrations[i].id, &was_requested, &err), &err);
         assert_ok(store_intent_begin(store, migrations[i].id, "import_vm", &err), &err);
         assert_ok(store_event_add(store, migrations[i].id, "stage", "delta", &err), &err);
         vec_push(&disks, disk);
