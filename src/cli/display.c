@@ -28,6 +28,7 @@ struct shown_vm {
     const char *label;
     enum display_state state;
     char stage[160];
+    bool is_paused;
     char note[1024]; /* the last thing that it said */
     VEC_DECLARE(, struct shown_disk)
     disks;
@@ -145,6 +146,7 @@ void
 display_set_state(struct display *display, size_t vm, enum display_state state)
 {
     display->vms[vm].state = state;
+    display->vms[vm].is_paused = false; /* a worker that is paused says so */
 }
 
 static void
@@ -224,6 +226,8 @@ append_head(struct str *line, const struct shown_vm *vm)
         return;
     }
     str_append(line, vm->stage[0] ? vm->stage : "starting");
+    if (vm->is_paused)
+        str_append(line, "  paused");
     if (!sum_disks(vm, &all) && vm->note[0])
         str_appendf(line, "  %s", vm->note);
 }
@@ -386,6 +390,9 @@ display_report(struct display *display, size_t vm, const json_t *report)
     } else if (!strcmp(type, "stage")) {
         copy_clean(v->stage, sizeof(v->stage), json_string_value(json_object_get(report, "stage")));
         v->disks.count = 0; /* what was copied belongs to the stage before */
+    } else if (!strcmp(type, "pause")) {
+        v->is_paused = json_is_true(json_object_get(report, "paused"));
+        v->disks.count = 0; /* nothing is being copied */
     } else if (!strcmp(type, "progress")) {
         take_progress(v, json_object_get(report, "disks"));
     } else if (!strcmp(type, "summary")) {

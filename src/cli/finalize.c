@@ -5,11 +5,9 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "base/str.h"
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/select.h"
-#include "cli/text.h"
 
 struct finalize_values {
     struct select_values select;
@@ -52,19 +50,12 @@ request_foreign(const struct vm_view *view, bool now, char **ret_path, bool *ret
     return 0;
 }
 
-/* One line, in the existing tool's words. */
 static void
 say(FILE *stream, const struct vm_view *view, const char *what, const char *path)
 {
-    struct str line = STR_INIT(16 * KIB);
+    CLEANUP(free_charp) char *text = path ? xasprintf("%s (%s)", what, path) : xstrdup(what);
 
-    str_append(&line, "[finalize] vm=");
-    text_append_clean(&line, view->name, 0);
-    str_appendf(&line, " moref=%s %s", view->moref ? view->moref : "<nil>", what);
-    if (path)
-        str_appendf(&line, " (%s)", path);
-    fprintf(stream, "%s\n", str_text(&line));
-    str_done(&line);
+    select_say(stream, "finalize", view, text);
 }
 
 static int
@@ -101,10 +92,28 @@ request(struct selection *selection, const struct vm_view *view, bool now, struc
     return 0;
 }
 
+/* Before anything is asked of any: a pause is there because somebody does not want the VM touched. */
+static int
+refuse_paused(const struct selection *selection, struct err **err)
+{
+    for (size_t i = 0; i < selection->views.count; i++) {
+        const struct vm_view *view = &selection->views.items[i];
+
+        if (!view->is_paused)
+            continue;
+        err_set(err, E_PAUSE, "vm %s is paused: nothing was requested", view->name);
+        return err_hint(err, "`v2c-engine resume --vm-id %s` first", view->moref);
+    }
+    return 0;
+}
+
 static int
 request_all(struct selection *selection, bool now, struct err **err)
 {
     size_t found = 0;
+
+    if (refuse_paused(selection, err) < 0)
+        return -1;
 
     for (size_t i = 0; i < selection->views.count; i++) {
         const struct vm_view *view = &selection->views.items[i];

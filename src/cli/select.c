@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "cli/select_internal.h"
+#include "cli/text.h"
 #include "config/config.h"
 #include "migration/migration.h"
 
@@ -48,6 +49,19 @@ is_locked(const char *control_dir, const struct store_migration *record)
     return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
 
+static int
+describe_settings(struct store *store, struct vm_view *view, struct err **err)
+{
+    const struct store_subject vm = {.scope = STORE_VM, .migration = view->record.id};
+    CLEANUP(free_charp) char *missed = NULL;
+
+    if (store_is_paused(store, view->record.id, &view->is_paused, err) < 0 ||
+        store_setting_get(store, &vm, STORE_FINALIZE_MISSED, &missed, err) < 0)
+        return -1;
+    view->has_missed_finalize_at = missed && view->record.stage <= STAGE_DELTA;
+    return 0;
+}
+
 /* Fills @view from the record it has taken over. */
 static int
 describe_record(const struct selection *selection, struct vm_view *view, struct err **err)
@@ -64,7 +78,8 @@ describe_record(const struct selection *selection, struct vm_view *view, struct 
     view->stage = xstrdup(store_stage_name(r->stage));
     view->is_running = is_locked(selection->control_dir, r);
     if (store_finalize_get(store, r->id, &request, err) < 0 ||
-        store_disks_load(store, r->id, &view->disks, err) < 0)
+        store_disks_load(store, r->id, &view->disks, err) < 0 ||
+        describe_settings(store, view, err) < 0)
         return -1;
     view->is_finalize_now = request == STORE_FINALIZE_NOW || view_has_marker(view, "FINALIZE_NOW");
     view->is_finalize_requested = view->is_finalize_now || request == STORE_FINALIZE_PLAIN ||
@@ -391,6 +406,37 @@ select_vms(const struct select_values *values, const struct words *words, struct
     else
         *ret = selection;
     return rc;
+}
+
+int
+select_none(const struct select_values *values, struct selection *ret, struct err **err)
+{
+    CLEANUP(config_freep) struct config *config = NULL;
+    struct selection selection = {0};
+
+    if (load_config(values, &config, err) < 0)
+        return -1;
+    selection.control_dir =
+        xstrdup(values->control_dir ? values->control_dir : config->migration.control_dir);
+    if (store_open(selection.control_dir, true, &selection.store, err) < 0) {
+        selection_done(&selection);
+        return -1;
+    }
+    selection.config = take(config);
+    *ret = selection;
+    return 0;
+}
+
+void
+select_say(FILE *stream, const char *command, const struct vm_view *view, const char *what)
+{
+    struct str line = STR_INIT(16 * KIB);
+
+    str_appendf(&line, "[%s] vm=", command);
+    text_append_clean(&line, view->name, 0);
+    str_appendf(&line, " moref=%s %s", view->moref ? view->moref : "<nil>", what);
+    fprintf(stream, "%s\n", str_text(&line));
+    str_done(&line);
 }
 
 void

@@ -1,8 +1,9 @@
-/* Which migrations `status` and `finalize` speak of: VMs that specs name, as the store knows them. */
+/* Which migrations `status`, `finalize` and others speak of: VMs that specs name, as the store knows them. */
 #ifndef V2C_CLI_SELECT_H
 #define V2C_CLI_SELECT_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/vec.h"
 #include "cli/options.h"
@@ -11,7 +12,7 @@
 struct config;
 struct err;
 
-/* The flags that both commands have. */
+/* The flags that these commands have. */
 struct select_values {
     struct words specs, vms, vm_ids;
     const char *config, *control_dir;
@@ -42,8 +43,10 @@ struct vm_view {
     double percent;   /* mean of its disks */
     bool runs_virt_v2v;
     bool is_finalize_requested, is_finalize_now;
-    bool is_foreign;               /* known from a state.json of the existing tool only */
-    bool is_running;               /* a process holds its lock */
+    bool is_foreign; /* known from a state.json of the existing tool only */
+    bool is_running; /* a process holds its lock */
+    bool is_paused;
+    bool has_missed_finalize_at;   /* it passed in a pause */
     struct store_migration record; /* id 0: none */
     struct store_disks disks;
     struct store_progress *progress; /* one a disk */
@@ -62,6 +65,10 @@ struct selection {
  * names, and, with the candidates, when one name or one --vm-id stands for several migrations. */
 int select_vms(const struct select_values *values, const struct words *words, struct selection *ret,
                struct err **err);
+/* The same without any VM: configuration, directory and store.  E_STORE_NOT_FOUND without a database. */
+int select_none(const struct select_values *values, struct selection *ret, struct err **err);
 void selection_done(struct selection *selection);
+/* A line of @command about one VM, in the existing tool's words: "[finalize] vm=web01 moref=vm-16 @what". */
+void select_say(FILE *stream, const char *command, const struct vm_view *view, const char *what);
 
 #endif

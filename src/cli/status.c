@@ -52,6 +52,11 @@ append_view(struct str *out, const struct vm_view *view)
     if (r->id && r->stage != STAGE_DONE)
         str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
                     view->is_running ? "running" : "not running", r->delta_rounds);
+    if (view->is_paused)
+        str_append(out, "  paused: `v2c-engine resume` goes on\n");
+    if (view->has_missed_finalize_at)
+        str_append(out,
+                   "  finalize_at has passed in a pause and is not acted on: request finalize\n");
     if (r->is_shutdown_action_required) {
         str_append(out, "  waits for you to shut the VM down: ");
         text_append_clean(out, r->shutdown_reason ? r->shutdown_reason : "", 0);
@@ -118,6 +123,8 @@ view_json(const struct vm_view *view)
     json_object_set_new(object, "state_file", text_or_null(view->state_file));
 
     json_object_set_new(object, "is_running", json_boolean(view->is_running));
+    json_object_set_new(object, "paused", json_boolean(view->is_paused));
+    json_object_set_new(object, "finalize_at_missed", json_boolean(view->has_missed_finalize_at));
     json_object_set_new(object, "migration_id", text_or_null(r->migration_id));
     json_object_set_new(object, "delta_rounds", json_integer((json_int_t)r->delta_rounds));
     json_object_set_new(object, "shutdown_action_required",

@@ -1,6 +1,5 @@
 /* Copies the disks of a VM in parallel, a thread a disk.  Threads report; only the migration's own thread
  * records. */
-#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -130,24 +129,13 @@ wait_for_end(struct copy_run *run)
     return NULL;
 }
 
-/* What the spec says for this time of day. */
-static void
-set_pace(struct copy_run *run)
+/* A VM that is off waits for the final pass: that is not paused. */
+static bool
+is_to_pause(struct copy_run *run)
 {
-    time_t now = clock_wall_s();
-    struct tm local;
-    uint64_t rate;
-    char text[32];
-
-    if (!run->pace || !localtime_r(&now, &local))
-        return;
-    rate = rate_schedule_at(&run->m->spec->bandwidth, local.tm_hour * 60 + local.tm_min);
-    if (rate == run->pace_bytes_per_s)
-        return;
-    run->pace_bytes_per_s = rate;
-    transfer_pace_set(run->pace, rate, clock_monotonic_ms());
-    snprintf(text, sizeof(text), "%" PRIu64 " KiB/s", rate >> 10);
-    log_info("[copy] bandwidth limit: %s", rate ? text : "none");
+    if (run->copy->pass != PASS_FINAL && migration_is_paused(run->m))
+        run->is_pausing = true;
+    return run->is_pausing;
 }
 
 /* Drives all tasks to their end.  A failure of our own (recording, starting) cancels the others. */
@@ -160,7 +148,7 @@ drive(struct copy_run *run, struct err **err)
     for (;;) {
         struct copy_task *ended;
 
-        set_pace(run);
+        limits_follow(&run->limits);
         if (!own && start_tasks(run, &running, &own) < 0)
             run->cancel = 1;
         if (running == 0)
@@ -171,7 +159,7 @@ drive(struct copy_run *run, struct err **err)
             if (settle(run, ended, own ? NULL : &own) < 0)
                 run->cancel = 1;
         }
-        if (migration_is_stopped(run->m))
+        if (migration_is_stopped(run->m) || is_to_pause(run))
             run->cancel = 1;
         if (!run->cancel && run->copy->gives_way && run->copy->gives_way(run->m)) {
             run->has_given_way = true;
@@ -208,6 +196,8 @@ first_error(struct copy_run *run, struct err **err)
         return 0;
     if (migration_check_stop(run->m, err) < 0)
         return -1;
+    if (run->is_pausing)
+        return err_set(err, E_PAUSE, "paused on request");
     return err_set(err, E_BUG, "disks are missing from the copy and nothing says why");
 }
 
@@ -218,8 +208,8 @@ migration_copy_disks(struct migration *m, const struct migration_copy *copy, str
     int result;
 
     /* A VM that is off waits for the final pass: nothing slows that down. */
-    if (m->spec->bandwidth.text[0] && copy->pass != PASS_FINAL)
-        run.pace = run.paces[0] = transfer_pace_new();
+    if (limits_open(&run.limits, m, copy->pass == PASS_FINAL, err) < 0)
+        return -1;
     run.tasks = xcalloc(m->disks.count, sizeof(*run.tasks));
     for (size_t i = 0; i < m->disks.count; i++)
         if (!copy->is_wanted || copy->is_wanted[i])
@@ -235,6 +225,6 @@ migration_copy_disks(struct migration *m, const struct migration_copy *copy, str
     pthread_cond_destroy(&run.ended);
     pthread_mutex_destroy(&run.mutex);
     free(run.tasks);
-    transfer_pace_freep(&run.pace);
+    limits_close(&run.limits);
     return result;
 }

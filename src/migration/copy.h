@@ -3,6 +3,7 @@
 #define V2C_MIGRATION_COPY_H
 
 #include "migration/internal.h"
+#include "migration/limits.h"
 #include "migration/slots.h"
 #include "transfer/transfer.h"
 
@@ -40,11 +41,9 @@ struct copy_run {
     const struct migration_copy *copy;
     struct copy_task *tasks;
     size_t task_count;
-    struct transfer_pace *pace; /* of all disks together; NULL: none */
-    struct transfer_pace *paces[2];
-    uint64_t pace_bytes_per_s; /* as set last */
-    volatile int cancel;       /* a sibling failed, or the migration is to stop */
-    bool has_given_way;
+    struct limits limits;
+    volatile int cancel; /* a sibling failed, or the migration is to stop or to pause */
+    bool has_given_way, is_pausing;
     pthread_mutex_t mutex;
     pthread_cond_t ended;
 };

@@ -303,7 +303,8 @@ transfer_disk(struct attempt *attempt, struct err **err)
         .on_progress = on_progress,
         .opaque = attempt,
         .cancel = &task->run->cancel,
-        .paces = task->run->paces,
+        .paces = task->run->limits.paces,
+        .is_urgent = task->run->copy->pass == PASS_FINAL,
     };
     int result = transfer_run(&job, &progress, err);
 

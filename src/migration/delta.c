@@ -23,11 +23,12 @@ round_complete(struct migration *m, size_t index, struct err **err)
 }
 
 /* A cutover that finalize_at brought about and that did not go through: somebody started the VM again,
- * and it is not shut down a second time for it. */
+ * and it is not shut down a second time for it.  Or it passed while the migration was paused. */
 static bool
 is_finalize_at_spent(const struct migration *m)
 {
-    return m->record.powered_off_at && m->record.powered_off_at >= m->spec->finalize_at;
+    return m->finalize_at_missed == m->spec->finalize_at ||
+           (m->record.powered_off_at && m->record.powered_off_at >= m->spec->finalize_at);
 }
 
 /* How long to wait before the next round, by the existing tool's rules: the usual interval, a shorter one in
@@ -56,11 +57,11 @@ is_time_to_finalize(const struct migration *m)
 
 /* Ends a wait early: any finalize request does, so that nobody waits out an interval for nothing. */
 static bool
-is_finalize_due(struct migration *m)
+is_wait_over(struct migration *m)
 {
     enum store_finalize request;
 
-    return is_time_to_finalize(m) ||
+    return is_time_to_finalize(m) || migration_is_paused(m) ||
            (migration_finalize_requested(m, &request, NULL) == 0 && request != STORE_FINALIZE_NONE);
 }
 
@@ -123,7 +124,7 @@ wait_for_next_round(struct migration *m, struct err **err)
 
     if (m->record.delta_rounds == 0)
         migration_log(m, LOG_INFO, "Waiting %" PRId64 "s before first delta sync round", ms / 1000);
-    return migration_wait(m, ms, is_finalize_due, err);
+    return migration_wait(m, ms, is_wait_over, err);
 }
 
 /* A cutover that is due, asked for or scheduled, after the round that is about to run. */
@@ -166,7 +167,8 @@ migration_stage_delta(struct migration *m, struct err **err)
     if (migration_sweep_snapshots(m, err) < 0)
         return -1;
     for (;;) {
-        if (wait_for_next_round(m, err) < 0 || migration_finalize_requested(m, &request, err) < 0)
+        if (wait_for_next_round(m, err) < 0 || migration_check_pause(m, err) < 0 ||
+            migration_finalize_requested(m, &request, err) < 0)
             return -1;
         if (request == STORE_FINALIZE_NOW)
             break;
@@ -181,6 +183,8 @@ migration_stage_delta(struct migration *m, struct err **err)
         if (request == STORE_FINALIZE_PLAIN)
             break;
     }
+    if (migration_check_pause(m, err) < 0)
+        return -1;
     warn_unverified(m);
     return migration_power_down(m, err);
 }

@@ -36,6 +36,11 @@ struct migration {
     bool has_synced;             /* the final sync was completed since the start */
     double last_logged_percent;
     int64_t last_logged_ms;
+    uint64_t told_bytes_per_s[3]; /* the limits that were last told, as in limits.h */
+    bool is_paused;               /* a pause is set, as of `pause_seen_ms` */
+    bool is_pause_told;           /* and has taken effect */
+    int64_t pause_seen_ms;
+    int64_t finalize_at_missed; /* the finalize_at that passed in a pause; 0: none */
 };
 
 /* ---- names.c ---------------------------------------------------------------------------------- */
@@ -62,6 +67,8 @@ void migration_mirror(struct migration *m);
 json_t *migration_state_json(const struct migration *m);
 /* Reports the progress of all disks to supervisor, store, mirror and log, each at its own pace. */
 void migration_report_progress(struct migration *m, bool is_last);
+/* Tells that a pause has taken effect, or has ended. */
+void migration_report_pause(struct migration *m, bool is_paused);
 void migration_report_error(struct migration *m, const struct err *error);
 void migration_report_summary(struct migration *m);
 
@@ -188,6 +195,17 @@ int migration_wait(struct migration *m, int64_t ms, bool (*until)(struct migrati
                    struct err **err);
 bool migration_is_stopped(const struct migration *m);
 int migration_check_stop(const struct migration *m, struct err **err);
+
+/* pause.c.  Whether a pause is set, as of a second ago at most. */
+bool migration_is_paused(struct migration *m);
+/* E_PAUSE when one is set now: what is not part of a cutover ends with that, and its stage is run again
+ * when the pause is over. */
+int migration_check_pause(struct migration *m, struct err **err);
+/* Before a stage begins: whether migration_stage_paused is to be run instead. */
+int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **err);
+/* Leaves nothing on the source and waits for the end of the pause. */
+int migration_stage_paused(struct migration *m, struct err **err);
+int migration_load_missed_finalize(struct migration *m, struct err **err);
 
 /* nics.c: the NIC plan: for each CloudStack NIC the network and the source NIC it stands for. */
 struct migration_nic {

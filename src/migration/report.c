@@ -184,6 +184,7 @@ migration_state_json(const struct migration *m)
     put_text(object, "shutdown_reason", r->shutdown_reason);
     put_text(object, "shutdown_tools_status", r->shutdown_tools_status);
     put_totals(m, object);
+    put_true(object, "paused", m->is_pause_told);
     put_number(object, "delta_rounds", (uint64_t)r->delta_rounds);
     put_text(object, "last_error", r->last_error);
     clock_format_utc(r->updated_at, stamp);
@@ -257,6 +258,16 @@ migration_report_progress(struct migration *m, bool is_last)
         return;
     for (size_t i = 0; i < m->disks.count; i++)
         (void)store_progress_save(m->store, m->disks.items[i].id, &m->progress[i], NULL);
+    migration_mirror(m);
+}
+
+void
+migration_report_pause(struct migration *m, bool is_paused)
+{
+    m->is_pause_told = is_paused;
+    (void)store_event_add(m->store, m->record.id, is_paused ? "paused" : "resumed",
+                          store_stage_name(m->record.stage), NULL);
+    report(m, json_pack("{s:s, s:b}", "type", "pause", "paused", is_paused));
     migration_mirror(m);
 }
 

@@ -248,7 +248,7 @@ adopt_record(struct migration *m, struct store_migration *found, struct err **er
         if (store_progress_load(m->store, m->disks.items[i].id, &m->progress[i], err) < 0)
             return -1;
     migration_log(m, LOG_INFO, "Resuming from stage: %s", store_stage_name(m->record.stage));
-    return 0;
+    return migration_load_missed_finalize(m, err);
 }
 
 static int
@@ -330,12 +330,18 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     enum store_stage stage = m->record.stage;
     int64_t rounds = m->record.delta_rounds;
     struct err *failure = NULL;
+    bool is_paused = false;
 
     if (!stages[stage])
         return err_set(err, E_NOT_BUILT, "stage %s is not known to this version",
                        store_stage_name(stage));
-    if (stages[stage](m, &failure) == 0) {
+    if (migration_is_pause_due(m, &is_paused, &failure) == 0 &&
+        (is_paused ? migration_stage_paused : stages[stage])(m, &failure) == 0) {
         *failures = 0;
+        return 0;
+    }
+    if (err_code(failure) == E_PAUSE) { /* not a failure */
+        err_free(failure);
         return 0;
     }
     if (m->record.delta_rounds > rounds)
@@ -346,7 +352,8 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
                   store_stage_name(m->record.stage), err_message(failure),
                   pause_ms(*failures) / 1000);
     err_free(failure);
-    return migration_wait(m, clock_patience_ms(pause_ms(*failures)), NULL, err);
+    return migration_wait(m, clock_patience_ms(pause_ms(*failures)),
+                          is_paused ? NULL : migration_is_paused, err);
 }
 
 static int

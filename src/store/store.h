@@ -149,6 +149,9 @@ struct store_subject {
     const char *host;  /* of STORE_HOST: an ESXi host's name; compared without case */
     int64_t migration; /* of STORE_VM; goes with it when it is deleted */
 };
+#define STORE_BANDWIDTH       "bandwidth_limit" /* of any of them */
+#define STORE_HOST_NAME       "host" /* of a VM: the ESXi host that it was read from last */
+#define STORE_FINALIZE_MISSED "finalize_at_missed" /* of a VM: the time that passed in a pause */
 /* @value NULL clears it. */
 int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
                       const char *value, struct err **err);

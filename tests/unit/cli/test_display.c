@@ -101,6 +101,29 @@ shows_what_a_vm_said_last_while_nothing_is_copied(void **state)
 }
 
 static void
+shows_that_a_vm_is_paused_until_it_goes_on(void **state)
+{
+    static const char *const pauses[] = {"{\"type\":\"pause\",\"paused\":false}",
+                                         "{\"type\":\"pause\",\"paused\":true}"};
+    struct screen *screen = screen_new(true, 1);
+    unsigned lines;
+
+    display_set_state(screen->display, 0, DISPLAY_RUNNING);
+    report(screen, 0, "{\"type\":\"stage\",\"stage\":\"base_copy\"}");
+    for (int i = 0; i < 4; i++) {
+        CLEANUP(free_charp) char *picture = NULL;
+
+        report(screen, 0, progress);
+        report(screen, 0, pauses[i % 2]);
+        if (i == 3) /* started again after a crash: it has not said so yet */
+            display_set_state(screen->display, 0, DISPLAY_RUNNING);
+        picture = render(screen, 100, 24, &lines);
+        assert_string_equal(picture, i == 1 ? "web01  base_copy  paused\n" : "web01  base_copy\n");
+    }
+    screen_free(screen);
+}
+
+static void
 never_draws_more_than_the_terminal_has(void **state)
 {
     struct screen *screen = screen_new(true, 3);
@@ -274,6 +297,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draws_a_bar_for_each_disk_being_copied),
         cmocka_unit_test(shows_what_a_vm_said_last_while_nothing_is_copied),
+        cmocka_unit_test(shows_that_a_vm_is_paused_until_it_goes_on),
         cmocka_unit_test(never_draws_more_than_the_terminal_has),
         cmocka_unit_test(counts_the_vms_that_are_not_shown),
         cmocka_unit_test(plain_output_has_no_control_sequences),

@@ -521,17 +521,35 @@ broken_state_of_the_existing_tool_is_no_state(void **state)
     }
 }
 
-/* ---- finalize, through the whole program ------------------------------------------------------ */
+/* ---- commands, through the whole program ------------------------------------------------------ */
+
+/* @command with --control-dir and up to three more words, NULL at the end. */
+static int
+program(struct world *w, const char *command, const char *a, const char *b, const char *c)
+{
+    CLEANUP(free_charp) char *dir = xasprintf("--control-dir=%s", w->dir);
+    char *argv[] = {
+        (char *)"v2c-engine", (char *)command, dir, (char *)a, (char *)b, (char *)c, NULL};
+    int argc = 0;
+
+    while (argv[argc])
+        argc++;
+    return cli_main(argc, argv);
+}
+
+/* For db01 of the spec. */
+static int
+command(struct world *w, const char *name, const char *word)
+{
+    CLEANUP(free_charp) char *spec = xasprintf("--spec=%s", w->spec);
+
+    return program(w, name, spec, "--vm=db01", word);
+}
 
 static int
 finalize(struct world *w, const char *flag)
 {
-    CLEANUP(free_charp) char *spec = xasprintf("--spec=%s", w->spec);
-    CLEANUP(free_charp) char *dir = xasprintf("--control-dir=%s", w->dir);
-    char *argv[] = {(char *)"v2c-engine", (char *)"finalize", spec, dir,
-                    (char *)"--vm=db01",  (char *)flag,       NULL};
-
-    return cli_main(flag ? 6 : 5, argv);
+    return command(w, "finalize", flag);
 }
 
 static enum store_finalize
@@ -574,6 +592,138 @@ finalize_of_what_has_not_begun_is_an_error(void **state)
     assert_int_equal(finalize(*state, NULL), 1);
 }
 
+static bool
+is_paused(struct world *w, int64_t row)
+{
+    bool result;
+
+    assert_int_equal(store_is_paused(w->store, row, &result, NULL), 0);
+    return result;
+}
+
+static void
+a_pause_lasts_until_resume_and_is_shown(void **state)
+{
+    struct world *w = *state;
+    int64_t row = add_migration(w, "db01", "vm-7", STAGE_BASE_COPY);
+    CLEANUP(free_charp) char *text = NULL;
+    struct str out = STR_INIT(65536);
+    struct selection s;
+    json_t *array;
+
+    assert_int_equal(command(w, "pause", NULL), 0);
+    assert_int_equal(command(w, "pause", NULL), 0);
+    assert_true(is_paused(w, row));
+    assert_int_equal(choose(w, NULL, NULL, &s, NULL), 0);
+    text = status_render_json(&s.views);
+    array = json_loads(text, 0, NULL);
+    assert_true(json_is_true(json_object_get(json_array_get(array, 0), "paused")));
+    assert_true(json_is_false(json_object_get(json_array_get(array, 1), "paused")));
+    json_decref(array);
+    status_render_text(&s.views, &out);
+    assert_non_null(strstr(str_text(&out), "\n  paused: "));
+    str_done(&out);
+    selection_done(&s);
+    assert_int_equal(command(w, "resume", NULL), 0);
+    assert_int_equal(command(w, "resume", NULL), 0);
+    assert_false(is_paused(w, row));
+}
+
+static void
+finalize_of_a_paused_migration_is_refused(void **state)
+{
+    struct world *w = *state;
+    int64_t row = add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    int64_t other = add_migration(w, "web 01", "vm-8", STAGE_DELTA);
+    CLEANUP(free_charp) char *spec = xasprintf("--spec=%s", w->spec);
+
+    assert_int_equal(command(w, "pause", NULL), 0);
+    assert_int_equal(finalize(w, NULL), 1);
+    assert_int_equal(finalize(w, "--now"), 1);
+    assert_int_equal(program(w, "finalize", spec, NULL, NULL), 1);
+    assert_int_equal(requested(w, row), STORE_FINALIZE_NONE);
+    assert_int_equal(requested(w, other), STORE_FINALIZE_NONE);
+    assert_int_equal(command(w, "resume", NULL), 0);
+    assert_int_equal(finalize(w, NULL), 0);
+    assert_int_equal(requested(w, row), STORE_FINALIZE_PLAIN);
+}
+
+static void
+what_cannot_be_paused_is_refused_and_the_others_are_paused(void **state)
+{
+    struct world *w = *state;
+    int64_t late = add_migration(w, "db01", "vm-7", STAGE_FINAL_SYNC);
+    int64_t early = add_migration(w, "web 01", "vm-8", STAGE_DELTA);
+    CLEANUP(free_charp) char *spec = xasprintf("--spec=%s", w->spec);
+
+    assert_int_equal(program(w, "pause", NULL, NULL, NULL), 1); /* not all there are by mistake */
+    assert_false(is_paused(w, early));
+    assert_int_equal(program(w, "pause", spec, NULL, NULL), 1);
+    assert_false(is_paused(w, late));
+    assert_true(is_paused(w, early));
+}
+
+static void
+pausing_what_has_not_begun_is_an_error(void **state)
+{
+    assert_int_equal(command(*state, "pause", NULL), 1);
+    assert_int_equal(command(*state, "resume", NULL), 1);
+    assert_int_equal(command(*state, "bandwidth", "1MiB/s"), 1);
+}
+
+static void
+check_limit(struct world *w, const struct store_subject *of, const char *expected)
+{
+    CLEANUP(free_charp) char *value = NULL;
+
+    assert_int_equal(store_setting_get(w->store, of, STORE_BANDWIDTH, &value, NULL), 0);
+    assert_int_equal(value != NULL, expected != NULL);
+    if (expected)
+        assert_string_equal(value, expected);
+}
+
+static void
+a_limit_is_kept_as_it_was_written_until_default(void **state)
+{
+    struct world *w = *state;
+    const struct store_subject engine = {.scope = STORE_ENGINE},
+                               host = {.scope = STORE_HOST, .host = "esx1"},
+                               vm = {.scope = STORE_VM,
+                                     .migration = add_migration(w, "db01", "vm-7", STAGE_DELTA)};
+
+    assert_int_equal(command(w, "bandwidth", "08:00-18:00 1MiB/s, none"), 0);
+    check_limit(w, &vm, "08:00-18:00 1MiB/s, none");
+    assert_int_equal(program(w, "bandwidth", "--engine", "08:00-18:00", "1MiB/s"), 0);
+    check_limit(w, &engine, "08:00-18:00 1MiB/s");
+    assert_int_equal(program(w, "bandwidth", "--host=ESX1", "none", NULL), 0);
+    check_limit(w, &host, "none");
+    assert_int_equal(program(w, "bandwidth", NULL, NULL, NULL), 0); /* shows */
+    assert_int_equal(program(w, "bandwidth", "--engine", "default", NULL), 0);
+    check_limit(w, &engine, NULL);
+    check_limit(w, &host, "none");
+    assert_int_equal(program(w, "bandwidth", "--host=esx1", "default", NULL), 0);
+    assert_int_equal(command(w, "bandwidth", "default"), 0);
+    check_limit(w, &host, NULL);
+    check_limit(w, &vm, NULL);
+}
+
+static void
+a_limit_that_is_none_or_nobodys_changes_nothing(void **state)
+{
+    struct world *w = *state;
+    const struct store_subject engine = {.scope = STORE_ENGINE};
+
+    add_migration(w, "db01", "vm-7", STAGE_DELTA);
+    assert_int_equal(program(w, "bandwidth", "--engine", "1MiB/s", NULL), 0);
+    assert_int_equal(program(w, "bandwidth", "--engine", "1MB/s", NULL), 1);
+    assert_int_equal(program(w, "bandwidth", "--engine", "1KiB/s", NULL), 1);
+    assert_int_equal(program(w, "bandwidth", "--engine", "--host=a", "none"), 1);
+    assert_int_equal(program(w, "bandwidth", "--engine", "--vm=db01", "none"), 1);
+    assert_int_equal(program(w, "bandwidth", "--host=", "none", NULL), 1);
+    assert_int_equal(program(w, "bandwidth", "none", NULL, NULL), 1);
+    check_limit(w, &engine, "1MiB/s");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -603,6 +753,12 @@ main(void)
         TEST(finalize_records_the_request_and_may_be_repeated),
         TEST(finalize_of_a_finished_migration_changes_nothing),
         TEST(finalize_of_what_has_not_begun_is_an_error),
+        TEST(a_pause_lasts_until_resume_and_is_shown),
+        TEST(finalize_of_a_paused_migration_is_refused),
+        TEST(what_cannot_be_paused_is_refused_and_the_others_are_paused),
+        TEST(pausing_what_has_not_begun_is_an_error),
+        TEST(a_limit_is_kept_as_it_was_written_until_default),
+        TEST(a_limit_that_is_none_or_nobodys_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
