@@ -45,11 +45,12 @@ open_host(struct limits *limits, struct err **err)
 {
     struct migration *m = limits->m;
     struct limit *limit = &limits->items[LIMIT_HOST];
-    const char *host = *m->vm.host_name ? m->vm.host_name : m->vm.host_moref;
-    CLEANUP(free_charp) char *name = xasprintf("host-%s-%s", m->record.vcenter, host);
+    const char *host = m->vm.host_name && *m->vm.host_name ? m->vm.host_name : m->vm.host;
+    CLEANUP(free_charp) char *name = NULL;
 
-    if (!*host)
+    if (!host || !*host)
         return 0;
+    name = xasprintf("host-%s-%s", m->record.vcenter, host);
     limit->of = (struct store_subject){.scope = STORE_HOST, .host = host};
     limit->usual = *config_host_bandwidth(m->config, host);
     if (record_host(m, host, err) < 0)
