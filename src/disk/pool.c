@@ -44,9 +44,9 @@ map_memory(struct disk_pool *pool, size_t length, struct err **err)
     return populate(base, length, err);
 }
 
-#define MOST_SLOTS   48U
-#define LEAST_SLOTS  24U
-#define SHARED_SLOTS 96U
+#define MOST_SLOTS   32U
+#define LEAST_SLOTS  10U
+#define SHARED_SLOTS 80U
 
 size_t
 disk_pool_share(size_t disks_at_once)

@@ -83,12 +83,12 @@ a_pool_of_no_slots_is_refused(void **state)
 static void
 many_disks_share_what_few_have_alone(void **state)
 {
-    assert_int_equal(disk_pool_share(1), 48);
-    assert_int_equal(disk_pool_share(2), 48);
-    assert_int_equal(disk_pool_share(3), 32);
-    assert_int_equal(disk_pool_share(4), 24);
-    assert_int_equal(disk_pool_share(100), 24);
-    assert_int_equal(disk_pool_share(0), 48);
+    assert_int_equal(disk_pool_share(1), 32);
+    assert_int_equal(disk_pool_share(2), 32);
+    assert_int_equal(disk_pool_share(3), 26);
+    assert_int_equal(disk_pool_share(4), 20);
+    assert_int_equal(disk_pool_share(100), 10);
+    assert_int_equal(disk_pool_share(0), 32);
 }
 
 int
