@@ -50,6 +50,7 @@
  *     create      length, refcount block 0, refcount table; sync; header; sync; link to its name; sync
  *                 of the directory
  *     new span    length, refcount block of ones; sync; refcount table entry; sync
+ *     write-back  dirty 4 KiB pages of L2 tables that leave memory, at any time, without a sync
  *     checkpoint  dirty 4 KiB pages of L2 and L1, in any order; one sync; then it is published.  A
  *                 failed write or sync ends the image: what counts is the last published checkpoint
  *     finish      checkpoint; ZERO clusters unmapped, empty L2 tables dropped; sync; refcounts as

@@ -65,7 +65,6 @@ qcow2_image_new(const char *path, const struct qcow2_geometry *geometry, struct 
     array_init(&image->l1, round_up(geometry->l1_entries * 8, QCOW2_PAGE), geometry->l1_offset);
     array_init(&image->table, geometry->table_bytes, geometry->table_offset);
     image->l2 = xcalloc(geometry->l1_entries, sizeof(image->l2[0]));
-    image->max_tables = MAX(L2_CACHE_BYTES / geometry->cluster_size, MIN_TABLES);
     image->ones = qcow2_memory(geometry->cluster_size);
     memset(image->ones, 0, geometry->cluster_size);
     for (uint64_t i = 0; i < geometry->span_clusters; i++)
@@ -76,6 +75,8 @@ qcow2_image_new(const char *path, const struct qcow2_geometry *geometry, struct 
         checkpoint->stages[i].image = image;
         checkpoint->stages[i].data = checkpoint->memory + (size_t)i * STAGE_BYTES;
     }
+    for (unsigned i = 0; i < FLUSH_DEPTH; i++)
+        image->flushes[i].image = image;
     for (unsigned i = 0; i < MAX_ZERO_WRITES; i++)
         image->zero_writes[i].image = image;
     return take(image);
@@ -88,7 +89,9 @@ qcow2_image_start(struct qcow2_image *image, const struct qcow2_options *options
     unsigned depth = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
     const struct disk_pool *pool = options->pool;
     enum io_backend backend = options->backend, meta_backend = options->backend;
+    size_t cache = options->l2_cache_bytes ? options->l2_cache_bytes : L2_CACHE_BYTES;
 
+    image->max_tables = MAX(cache / image->g.cluster_size, MIN_TABLES);
     /* A request may fall into several parts: room for some of them at once. */
     image->max_parts = depth * 2;
     if (backend == IO_BACKEND_AUTO) {
@@ -200,6 +203,8 @@ sync_io_piece(struct qcow2_image *image, enum io_kind kind, void *data, uint32_t
     if (io_wait(image->meta, &op, &error) == 0)
         return 0;
     error = qcow2_describe(image, kind, error);
+    if (kind != IO_READ)
+        qcow2_fail(image, err_copy(error));
     return err_move(err, &error);
 }
 

@@ -21,7 +21,8 @@
 #include "base/vec.h"
 #include "qcow2/format.h"
 
-#define META_DEPTH       32U
+#define META_DEPTH       64U
+#define FLUSH_DEPTH      16U
 #define MAX_ZERO_WRITES  16U
 #define ZERO_BYTES       (64U << 10)
 #define CHECKPOINT_DEPTH 8U
@@ -75,6 +76,13 @@ struct qcow2_zero_write {
     bool is_busy;
 };
 
+/* Dirty pages of a table being written back, before its turn in a checkpoint. */
+struct qcow2_flush {
+    struct io_op op;
+    struct qcow2_image *image;
+    bool is_busy;
+};
+
 struct qcow2_stage {
     struct io_op op;
     struct qcow2_image *image;
@@ -123,6 +131,8 @@ struct qcow2_image {
     struct qcow2_table **l2; /* by L1 index; NULL: not in memory */
     struct qcow2_table *newest, *oldest;
     size_t table_count, max_tables;
+    struct qcow2_flush flushes[FLUSH_DEPTH];
+    unsigned flushes_in_flight; /* 0 but within a write-back */
 
     /* alloc.c; cluster numbers */
     uint64_t next, span_end;

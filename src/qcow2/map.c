@@ -6,7 +6,8 @@
 #include "base/util.h"
 #include "qcow2/image.h"
 
-#define ENTRIES_PER_PAGE (QCOW2_PAGE / 8)
+#define ENTRIES_PER_PAGE  (QCOW2_PAGE / 8)
+#define WRITE_BACK_TABLES 16U /* when one must go, its neighbours in age will have to soon */
 
 uint64_t
 qcow2_table_get(const struct qcow2_table *table, uint64_t index)
@@ -34,8 +35,6 @@ qcow2_array_set(struct qcow2_array *array, uint64_t index, uint64_t value)
     array->dirty[index / ENTRIES_PER_PAGE] = 1;
 }
 
-/* ---- the cache -------------------------------------------------------------------------------- */
-
 static void
 unlink_table(struct qcow2_image *image, struct qcow2_table *table)
 {
@@ -53,43 +52,121 @@ link_newest(struct qcow2_image *image, struct qcow2_table *table)
     image->newest = table;
 }
 
-/* The dirty pages of a table, whole runs at a time, waited for. */
-static int
-flush_table(struct qcow2_image *image, struct qcow2_table *table, struct err **err)
+/* ---- writing back ----------------------------------------------------------------------------- */
+
+static void
+flush_done(struct io_op *op, struct err *error)
 {
-    uint64_t pages = image->g.cluster_size / QCOW2_PAGE;
+    struct qcow2_flush *flush = op->opaque;
+    struct qcow2_image *image = flush->image;
+
+    flush->is_busy = false;
+    image->flushes_in_flight--;
+    if (error)
+        qcow2_fail(image, qcow2_describe(image, IO_WRITE, error));
+}
+
+/* Waits until at most @left pages are on their way. */
+static int
+wait_flushes(struct qcow2_image *image, unsigned left, struct err **err)
+{
+    struct err *error = NULL;
+
+    while (image->flushes_in_flight > left)
+        if (io_drain(image->meta, io_in_flight(image->meta) - 1, &error) < 0) {
+            error = qcow2_describe(image, IO_WRITE, error);
+            return err_move(err, &error);
+        }
+    return qcow2_check_failure(image, err);
+}
+
+static int
+queue_flush(struct qcow2_image *image, struct qcow2_table *table, uint64_t first, uint64_t end,
+            struct err **err)
+{
+    struct qcow2_flush *flush = image->flushes;
+    void *data = (char *)table->entries + first * QCOW2_PAGE;
+    uint32_t length = (uint32_t)((end - first) * QCOW2_PAGE);
+    uint64_t host = table->host + first * QCOW2_PAGE;
+    struct err *error = NULL;
+
+    if (wait_flushes(image, FLUSH_DEPTH - 1, err) < 0)
+        return -1;
+    while (flush->is_busy)
+        flush++;
+    flush->op = (struct io_op){.kind = IO_WRITE,
+                               .fd = io_file_choose(&image->file, data, length, host),
+                               .data = data,
+                               .length = length,
+                               .offset = host,
+                               .done = flush_done,
+                               .opaque = flush};
+    if (io_queue(image->meta, &flush->op, &error) < 0) {
+        error = qcow2_describe(image, IO_WRITE, error);
+        return err_move(err, &error);
+    }
+    flush->is_busy = true;
+    image->flushes_in_flight++;
+    return 0;
+}
+
+/* The dirty pages of a table, whole runs at a time.  A table that could not be written stays clean in
+ * name only: the image has failed. */
+static int
+queue_table(struct qcow2_image *image, struct qcow2_table *table, struct err **err)
+{
+    uint64_t pages = image->g.cluster_size / QCOW2_PAGE, dirty = take(table->dirty);
 
     for (uint64_t p = 0; p < pages;) {
         uint64_t first = p;
 
-        while (p < pages && table->dirty & 1ULL << p)
+        while (p < pages && dirty & 1ULL << p)
             p++;
-        if (p == first) {
+        if (p == first)
             p++;
-            continue;
-        }
-        if (qcow2_sync_io(image, IO_WRITE, (char *)table->entries + first * QCOW2_PAGE,
-                          (p - first) * QCOW2_PAGE, table->host + first * QCOW2_PAGE, err) < 0)
+        else if (queue_flush(image, table, first, p, err) < 0)
             return -1;
     }
-    table->dirty = 0;
     return 0;
 }
 
-/* Makes room for one more table.  Dirty pages may go to disk at any time (I1, I4); only a table that
- * a checkpoint is writing from must stay, or an older page could land after a newer one.  When all
- * are in use so, the cache grows for the moment. */
+/* Writes the dirty pages of up to @limit tables, those used longest ago first, and waits for them.
+ * Pages may go to disk at any time (I1, I4); only a table that a checkpoint is writing from must wait,
+ * or an older page could land after a newer one. */
+static int
+write_back(struct qcow2_image *image, size_t limit, struct err **err)
+{
+    struct err *failure = NULL;
+    int result = 0;
+
+    for (struct qcow2_table *table = image->oldest; table && limit && result == 0;
+         table = table->newer) {
+        if (table->pins || !table->dirty)
+            continue;
+        limit--;
+        result = queue_table(image, table, &failure);
+    }
+    /* Tables must not go away under writes that are on their way, whatever came of the others. */
+    if (wait_flushes(image, 0, failure ? NULL : &failure) < 0)
+        result = -1;
+    return result < 0 ? err_move(err, &failure) : 0;
+}
+
+/* ---- the bounded cache ------------------------------------------------------------------------ */
+
+/* Makes room for one more table.  When all are pinned, the cache grows for the moment: at most by the
+ * stages of a checkpoint. */
 static int
 make_room(struct qcow2_image *image, struct err **err)
 {
     struct qcow2_table *table = image->oldest, *next;
 
     for (; table && image->table_count >= image->max_tables; table = next) {
+        if (!table->pins && table->dirty && write_back(image, WRITE_BACK_TABLES, err) < 0)
+            return -1;
         next = table->newer;
         if (table->pins)
             continue;
-        if (table->dirty && flush_table(image, table, err) < 0)
-            return -1;
         unlink_table(image, table);
         image->l2[table->l1_index] = NULL;
         image->table_count--;
@@ -113,6 +190,30 @@ add_table(struct qcow2_image *image, uint64_t l1_index, uint64_t host, uint64_t 
     return table;
 }
 
+/* A table that was written and comes back is believed no more than any other: what is written next
+ * goes where it says. */
+static int
+check_table(const struct qcow2_image *image, const uint64_t *entries, uint64_t host,
+            struct err **err)
+{
+    const struct qcow2_geometry *g = &image->g;
+
+    for (uint64_t i = 0; i < g->l2_entries; i++) {
+        uint64_t entry = be64toh(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
+        uint64_t cluster = offset >> g->cluster_bits;
+
+        if (entry == 0 || entry == QCOW2_ZERO)
+            continue;
+        if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO) || !(entry & QCOW2_COPIED) ||
+            offset & (g->cluster_size - 1) || cluster < g->first_free || cluster >= image->next)
+            return err_set(err, E_TARGET_FORMAT,
+                           "%s: entry %" PRIu64 " of the L2 table at %" PRIu64 " is 0x%" PRIx64
+                           ": it was damaged since it was written",
+                           image->path, i, host, entry);
+    }
+    return 0;
+}
+
 static int
 load_table(struct qcow2_image *image, uint64_t l1_index, uint64_t host,
            struct qcow2_table **ret_table, struct err **err)
@@ -122,7 +223,8 @@ load_table(struct qcow2_image *image, uint64_t l1_index, uint64_t host,
     if (make_room(image, err) < 0)
         return -1;
     entries = qcow2_memory(image->g.cluster_size);
-    if (qcow2_sync_io(image, IO_READ, entries, image->g.cluster_size, host, err) < 0) {
+    if (qcow2_sync_io(image, IO_READ, entries, image->g.cluster_size, host, err) < 0 ||
+        check_table(image, entries, host, err) < 0) {
         free(entries);
         return -1;
     }
@@ -170,9 +272,8 @@ qcow2_map_table(struct qcow2_image *image, uint64_t guest_cluster, bool create,
 int
 qcow2_map_flush(struct qcow2_image *image, struct err **err)
 {
-    for (struct qcow2_table *table = image->oldest; table; table = table->newer)
-        if (table->dirty && flush_table(image, table, err) < 0)
-            return -1;
+    if (write_back(image, SIZE_MAX, err) < 0)
+        return -1;
     for (uint64_t p = 0; p < image->l1.bytes / QCOW2_PAGE; p++) {
         if (!image->l1.dirty[p])
             continue;

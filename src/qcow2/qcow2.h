@@ -24,6 +24,7 @@ struct qcow2_options {
     enum io_backend backend;
     unsigned queue_depth;   /* writes in flight; 0: 16 */
     struct disk_pool *pool; /* whose memory is registered; may be NULL */
+    size_t l2_cache_bytes;  /* of L2 tables in memory, 4 of them at least; 0: 8 MiB */
     bool is_buffered;       /* no O_DIRECT; it is also tried without where O_DIRECT is refused */
 };
 

@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,6 +59,20 @@ mark(struct qcow2_scan *scan, uint64_t offset, uint64_t count, bool is_refblock,
     return 0;
 }
 
+#define READ_AHEAD 64U /* tables */
+
+/* Asks for tables before they are read one by one: entry @i of @count host offsets comes next. */
+static void
+read_ahead(int fd, const uint64_t *entries, uint64_t count, uint64_t i, uint64_t cluster_size)
+{
+    if (i % READ_AHEAD)
+        return;
+    for (uint64_t j = i; j < MIN(i + READ_AHEAD, count); j++)
+        if (entries[j])
+            (void)posix_fadvise(fd, (off_t)(entries[j] & QCOW2_OFFSET_MASK), (off_t)cluster_size,
+                                POSIX_FADV_WILLNEED);
+}
+
 static int
 read_table(int fd, uint64_t **table, uint64_t entries, uint64_t offset, struct err **err)
 {
@@ -105,6 +120,7 @@ scan_map(struct qcow2_scan *scan, int fd, struct err **err)
     for (uint64_t i = 0; i < scan->header.l1_entries; i++) {
         uint64_t entry = scan->l1[i];
 
+        read_ahead(fd, scan->l1, scan->header.l1_entries, i, cs);
         if (entry == 0)
             continue;
         if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED) || !(entry & QCOW2_COPIED))
@@ -177,6 +193,8 @@ scan_refcounts(struct qcow2_scan *scan, int fd, struct err **err)
     for (uint64_t i = 0; i * covered < scan->cluster_count; i++) {
         bool is_there = i < scan->table_entries && scan->table[i];
 
+        if (is_there)
+            read_ahead(fd, scan->table, scan->table_entries, i, cs);
         if (is_there && read_at(fd, block, cs, scan->table[i], err) < 0)
             return -1;
         if (compare_block(scan, is_there ? (uint8_t *)block : NULL, i * covered, covered, err) < 0)

@@ -84,6 +84,7 @@ record_scenario(struct crash *crash, uint64_t seed)
 
     memset(crash, 0, sizeof(*crash));
     guest_init(guest, SIZE, CLUSTER_BITS, seed);
+    guest->options.l2_cache_bytes = 1; /* four tables of eleven: they come and go */
     crash->path = support_path("state.qcow2");
     crash->fault.is_recording = true;
     guest->fault = &crash->fault;

@@ -98,6 +98,7 @@ run_with_fault(uint64_t at, enum io_fault_kind kind, int errnum, enum err_code e
     bool is_named;
 
     guest_init(&guest, SIZE, 12, 5);
+    guest.options.l2_cache_bytes = 1; /* four tables of seven: they come and go */
     guest.fault = &fault;
     result = run_scenario(&guest, &err);
     if (result == 0) {

@@ -83,6 +83,8 @@ run_seed(uint64_t seed)
     size = (1 + support_random(&random) % (40 * MIB / 512)) * 512;
     guest_init(&guest, size, bits[support_random(&random) % 4], seed);
     guest.options.is_buffered = support_random(&random) % 4 == 0;
+    /* Four tables, which map 8 MiB of 4 KiB clusters. */
+    guest.options.l2_cache_bytes = support_random(&random) % 3 ? 1 : 0;
     CHECKED(guest_create(&guest, err));
     for (unsigned step = 0; step < 60; step++) {
         uint64_t what = support_random(&random) % 20;
