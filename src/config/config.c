@@ -242,18 +242,44 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
                       config->cloudstack.endpoint);
 }
 
+/* What QEMU and CloudStack are at home with; 0 is not set. */
+static void
+decode_clusters(const struct node *map, unsigned *bits, struct problems *problems)
+{
+    static const int64_t sizes[] = {0, 64, 128, 256};
+    int64_t kb = 0;
+
+    decode_count(map, "qcow2_cluster_kb", INT64_MAX, &kb, problems);
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
+        if (sizes[i] == kb) {
+            *bits = kb ? 15 + i : 0;
+            return;
+        }
+    problems_add(problems, node_get(map, "qcow2_cluster_kb"), "expected 64, 128 or 256");
+}
+
 static void
 decode_migration(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"vddk_path",        "snapshot_quiesce",
-                                       "shutdown_mode",    "finalize_settle_seconds",
-                                       "control_dir",      "parallel_disks",
-                                       "parallel_vms",     "specs_dir",
-                                       "workdir",          "verify",
-                                       "extents",          "max_handles_per_host",
-                                       "max_inflight_mib", "vddk",
-                                       "bandwidth_limit",  "host_bandwidth_limit",
-                                       "host_bandwidth",   NULL};
+    static const char *const keys[] = {"vddk_path",
+                                       "snapshot_quiesce",
+                                       "shutdown_mode",
+                                       "finalize_settle_seconds",
+                                       "control_dir",
+                                       "parallel_disks",
+                                       "parallel_vms",
+                                       "specs_dir",
+                                       "workdir",
+                                       "verify",
+                                       "extents",
+                                       "max_handles_per_host",
+                                       "max_inflight_mib",
+                                       "vddk",
+                                       "bandwidth_limit",
+                                       "host_bandwidth_limit",
+                                       "host_bandwidth",
+                                       "qcow2_cluster_kb",
+                                       NULL};
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
@@ -287,6 +313,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_rates(map, "host_bandwidth_limit", &config->migration.host_bandwidth, problems);
     host_rates_decode(node_decode_map(map, "host_bandwidth", problems),
                       &config->migration.host_rates, problems);
+    decode_clusters(map, &config->migration.qcow2_cluster_bits, problems);
 }
 
 static void

@@ -84,7 +84,8 @@ struct config {
         struct rate_schedule bandwidth;      /* of all VMs together; of reading */
         struct rate_schedule host_bandwidth; /* of those of one ESXi host, of each */
         struct config_host_rates
-            host_rates; /* the same of single hosts, which it does not hold for */
+            host_rates;              /* the same of single hosts, which it does not hold for */
+        unsigned qcow2_cluster_bits; /* 0: as the size of the disk wants */
     } migration;
     struct config_target defaults;
     struct {

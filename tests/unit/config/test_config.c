@@ -73,7 +73,8 @@ every_key_is_read(void **state)
                   "            snapshot_quiesce: false, shutdown_mode: Manual,\n"
                   "            extents: allocated, max_handles_per_host: 0,\n"
                   "            max_inflight_mib: 64,\n"
-                  "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5,\n"
+                  "            finalize_settle_seconds: 7, parallel_disks: 2, parallel_vms: 5, "
+                  "qcow2_cluster_kb: 128,\n"
                   "            bandwidth_limit: 1GiB/s, host_bandwidth_limit: 9MiB/s,\n"
                   "            host_bandwidth: {Esx1: '00:00-12:00 none, 7MiB/s', esx2: 5MiB/s}}\n"
                   "cloudstack_defaults: {zoneid: z, clusterid: c, storageid: s, networkid: n,\n"
@@ -111,6 +112,7 @@ every_key_is_read(void **state)
     assert_int_equal(config->migration.max_inflight_mib, 64);
     assert_int_equal(rate_schedule_at(&config->migration.bandwidth, 0), GIB);
     assert_int_equal(rate_schedule_at(&config->migration.host_bandwidth, 0), 9 * MIB);
+    assert_int_equal(config->migration.qcow2_cluster_bits, 17);
     assert_string_equal(config->defaults.zone_id, "z");
     assert_string_equal(config->defaults.cluster_id, "c");
     assert_string_equal(config->defaults.storage_id, "s");
@@ -296,6 +298,22 @@ all_problems_come_in_one_go(void **state)
 }
 
 static void
+clusters_are_of_three_sizes(void **state)
+{
+    static const unsigned bits[] = {16, 17, 18};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        CLEANUP(free_charp)
+        char *text = xasprintf("migration: {qcow2_cluster_kb: %u}\n", 1U << (bits[i] - 10));
+        CLEANUP(config_freep) struct config *config = load(text, NULL);
+
+        assert_int_equal(config->migration.qcow2_cluster_bits, bits[i]);
+    }
+    assert_refused("migration: {qcow2_cluster_kb: 2048}\n",
+                   "config.yaml:1: migration.qcow2_cluster_kb: expected 64, 128 or 256");
+}
+
+static void
 unknown_keys_warn_when_lenient(void **state)
 {
     CLEANUP(free_charp) char *warnings = NULL;
@@ -408,6 +426,7 @@ main(void)
         cmocka_unit_test(what_is_no_host_is_refused),
         cmocka_unit_test(thumbprints_and_ca_files_are_checked),
         cmocka_unit_test(all_problems_come_in_one_go),
+        cmocka_unit_test(clusters_are_of_three_sizes),
         cmocka_unit_test(unknown_keys_warn_when_lenient),
         cmocka_unit_test(what_is_too_much_is_clamped_with_a_warning),
         cmocka_unit_test(an_endpoint_without_a_scheme_warns),
