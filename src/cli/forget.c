@@ -213,7 +213,7 @@ judge_file(const struct forgetting *f, const char *path, enum file_fate *ret_fat
             *ret_fate = FILE_REMOVED;
         return 0;
     }
-    if (err_code(failure) != E_TARGET_FORMAT)
+    if (err_code(failure) != E_TARGET_FORMAT && err_code(failure) != E_TARGET_DAMAGED)
         return err_move(err, &failure);
     err_free(failure);
     return 0;

@@ -123,7 +123,7 @@ run_check(const char *path, const struct qcow2_values *values, struct err **err)
     struct qcow2_info info;
 
     if (qcow2_inspect(path, &info, err) < 0 ||
-        (values->importable && qcow2_check_importable(path, info.size, err) < 0))
+        (values->importable && qcow2_check_importable(path, info.size, NULL, err) < 0))
         return -1;
     if (values->json)
         return print_json(path,

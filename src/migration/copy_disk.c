@@ -101,7 +101,12 @@ open_image(struct attempt *attempt, const char *tag, struct err **err)
     struct copy_task *task = attempt->task;
     const struct store_disk *disk = task->disk;
     struct qcow2_options options = {
-        .owner_id = tag, .pool = task->pool, .queue_depth = COPY_QUEUE_DEPTH};
+        .owner_id = tag,
+        .cluster_bits = task->run->m->config->migration.qcow2_cluster_bits,
+        .pool = task->pool,
+        .queue_depth = COPY_QUEUE_DEPTH,
+    };
+    CLEANUP(err_freep) struct err *warning = NULL;
     bool had_bitmap;
 
     if (load_bitmap(task, &attempt->bitmap, &had_bitmap, err) < 0)
@@ -118,6 +123,11 @@ open_image(struct attempt *attempt, const char *tag, struct err **err)
     attempt->is_new_file = true;
     if (qcow2_create(disk->target_path, disk->capacity, &options, &attempt->image, err) < 0)
         return -1;
+    /* Now, and not only when the VM is off and waits. */
+    if (qcow2_check_access(disk->target_path, &warning, err) < 0)
+        return -1;
+    if (warning)
+        log_warning("[%s] %s: %s", disk->name, err_message(warning), err_hint_text(warning));
     return save_bitmap(task, &attempt->bitmap, err);
 }
 

@@ -124,10 +124,15 @@ check_version(const struct migration *m, bool used_snapshot, struct err **err)
 static int
 check_images(struct migration *m, struct err **err)
 {
-    for (size_t i = 0; i < m->disks.count; i++)
-        if (qcow2_check_importable(m->disks.items[i].target_path, m->disks.items[i].capacity, err) <
-            0)
-            return err_wrap(err, "disk %s", m->disks.items[i].address);
+    for (size_t i = 0; i < m->disks.count; i++) {
+        const struct store_disk *disk = &m->disks.items[i];
+        CLEANUP(err_freep) struct err *warning = NULL;
+
+        if (qcow2_check_importable(disk->target_path, disk->capacity, &warning, err) < 0)
+            return err_wrap(err, "disk %s", disk->address);
+        if (warning)
+            migration_log(m, LOG_WARNING, "[%s] %s", disk->name, err_message(warning));
+    }
     return 0;
 }
 

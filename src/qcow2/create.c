@@ -70,7 +70,7 @@ create_file(struct qcow2_image *image, const char *unborn, const struct qcow2_op
         return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", image->path);
     if (qcow2_lock(image->file.fd, err) < 0)
         return err_wrap(err, "%s", image->path);
-    if (qcow2_image_start(image, options, true, err) < 0 ||
+    if (qcow2_settle_access(image, err) < 0 || qcow2_image_start(image, options, true, err) < 0 ||
         write_metadata(image, options->owner_id, err) < 0)
         return -1;
     return give_name(unborn, image->path, err);

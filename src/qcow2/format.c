@@ -163,7 +163,35 @@ qcow2_header_grow(const struct qcow2_geometry *geometry, uint8_t *page)
     put32(page + 36, (uint32_t)qcow2_l1_capacity(geometry));
 }
 
-/* Looks for our extension.  They end with type 0, or with the bytes we have of cluster 0. */
+static int
+refuse_bitmaps(struct err **err)
+{
+    return err_set(err, E_TARGET_FORMAT, "it has bitmaps (see `qemu-img bitmap --remove`)");
+}
+
+/* Takes one extension of @size bytes at @data. */
+static int
+decode_extension(uint32_t type, const uint8_t *data, uint32_t size, struct qcow2_header *header,
+                 struct err **err)
+{
+    switch (type) {
+    case QCOW2_OWNER_EXTENSION:
+        if (size != QCOW2_ID_SIZE || data[QCOW2_ID_SIZE - 1] != 0)
+            return err_set(err, E_TARGET_FORMAT, "the owner in the header is damaged");
+        memcpy(header->owner_id, data, QCOW2_ID_SIZE);
+        header->is_ours = header->version == 3;
+        return 0;
+    case QCOW2_NAMES_EXTENSION:
+        return 0;
+    case QCOW2_BITMAPS_EXTENSION: /* their clusters would look like leaks */
+        return refuse_bitmaps(err);
+    default:
+        header->has_foreign_extension = true;
+        return 0;
+    }
+}
+
+/* They end with type 0, or with the bytes we have of cluster 0. */
 static int
 decode_extensions(const uint8_t *data, size_t length, size_t at, struct qcow2_header *header,
                   struct err **err)
@@ -176,20 +204,34 @@ decode_extensions(const uint8_t *data, size_t length, size_t at, struct qcow2_he
         at += 8;
         if (size > length - at)
             return err_set(err, E_TARGET_FORMAT, "a header extension is larger than the header");
-        if (type == QCOW2_OWNER_EXTENSION) {
-            if (size != QCOW2_ID_SIZE || data[at + QCOW2_ID_SIZE - 1] != 0)
-                return err_set(err, E_TARGET_FORMAT, "the owner in the header is damaged");
-            memcpy(header->owner_id, data + at, QCOW2_ID_SIZE);
-            header->is_ours = true;
-        }
+        if (decode_extension(type, data + at, size, header, err) < 0)
+            return -1;
         at += MIN(round_up(size, 8), length - at);
     }
     return 0;
 }
 
+/* The one that explains most comes first. */
+static int
+refuse_incompatible(uint64_t features, struct err **err)
+{
+    static const char *const names[] = {"is marked dirty: its refcounts may be wrong "
+                                        "(`qemu-img check -r all`)",
+                                        "is marked corrupt", "keeps its data in another file",
+                                        "has compression that is not zlib",
+                                        "has extended L2 entries"};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (features & 1ULL << i)
+            return err_set(err, E_TARGET_FORMAT, "it %s", names[i]);
+    if (features)
+        return err_set(err, E_TARGET_FORMAT, "it uses incompatible features 0x%" PRIx64, features);
+    return 0;
+}
+
 /* What a QCOW2 file may have and ours never do. */
 static int
-refuse_features(const uint8_t *data, struct err **err)
+refuse_features(const uint8_t *data, unsigned version, struct err **err)
 {
     if (get64(data + 8) || get32(data + 16))
         return err_set(err, E_TARGET_FORMAT, "it has a backing file");
@@ -197,13 +239,15 @@ refuse_features(const uint8_t *data, struct err **err)
         return err_set(err, E_TARGET_FORMAT, "it is encrypted");
     if (get32(data + 60))
         return err_set(err, E_TARGET_FORMAT, "it has internal snapshots");
-    if (get64(data + 72) & 1)
-        return err_set(err, E_TARGET_FORMAT, "it is marked dirty");
-    if (get64(data + 72) & 2)
-        return err_set(err, E_TARGET_FORMAT, "it is marked corrupt");
-    if (get64(data + 72))
-        return err_set(err, E_TARGET_FORMAT, "it uses incompatible features 0x%" PRIx64,
-                       get64(data + 72));
+    if (version == 2)
+        return 0;
+    if (refuse_incompatible(get64(data + 72), err) < 0)
+        return -1;
+    if (get64(data + 88) & 1)
+        return refuse_bitmaps(err);
+    if (get64(data + 88))
+        return err_set(err, E_TARGET_FORMAT, "it uses autoclear features 0x%" PRIx64,
+                       get64(data + 88));
     return 0;
 }
 
@@ -216,7 +260,8 @@ check_ranges(const struct qcow2_header *h, uint32_t header_length, struct err **
     if (h->cluster_bits < 9 || h->cluster_bits > 21)
         return err_set(err, E_TARGET_FORMAT, "clusters of 2^%u bytes", h->cluster_bits);
     cs = 1ULL << h->cluster_bits;
-    if (header_length < 104 || header_length % 8 || header_length > cs)
+    if (header_length < (h->version == 2 ? QCOW2_HEADER_LENGTH_2 : 104) || header_length % 8 ||
+        header_length > cs)
         return err_set(err, E_TARGET_FORMAT, "a header of %" PRIu32 " bytes", header_length);
     if (h->refcount_order > 6)
         return err_set(err, E_TARGET_FORMAT, "refcounts of 2^%u bits", h->refcount_order);
@@ -238,15 +283,15 @@ int
 qcow2_header_decode(const uint8_t *data, size_t length, struct qcow2_header *ret_header,
                     struct err **err)
 {
-    struct qcow2_header h = {0};
-    uint32_t header_length;
+    struct qcow2_header h = {.refcount_order = 4};
+    uint32_t header_length = QCOW2_HEADER_LENGTH_2;
 
-    if (length < 104 || get32(data) != QCOW2_MAGIC)
+    if (length < QCOW2_HEADER_LENGTH_2 || get32(data) != QCOW2_MAGIC)
         return err_set(err, E_TARGET_FORMAT, "it is no QCOW2 image");
-    if (get32(data + 4) != 3)
-        return err_set(err, E_TARGET_FORMAT, "it is QCOW2 of version %" PRIu32 ", not 3",
-                       get32(data + 4));
-    if (refuse_features(data, err) < 0)
+    h.version = get32(data + 4);
+    if ((h.version != 2 && h.version != 3) || (h.version == 3 && length < 104))
+        return err_set(err, E_TARGET_FORMAT, "it is QCOW2 of version %u, not 2 or 3", h.version);
+    if (refuse_features(data, h.version, err) < 0)
         return -1;
     h.cluster_bits = get32(data + 20);
     h.size = get64(data + 24);
@@ -254,8 +299,11 @@ qcow2_header_decode(const uint8_t *data, size_t length, struct qcow2_header *ret
     h.l1_offset = get64(data + 40);
     h.table_offset = get64(data + 48);
     h.table_clusters = get32(data + 56);
-    h.refcount_order = get32(data + 96);
-    header_length = get32(data + 100);
+    if (h.version == 3) {
+        h.compatible_features = get64(data + 80);
+        h.refcount_order = get32(data + 96);
+        header_length = get32(data + 100);
+    }
     if (check_ranges(&h, header_length, err) < 0)
         return -1;
     /* What follows cluster 0 is not the header's. */

@@ -73,8 +73,11 @@
 
 #define QCOW2_MAGIC             0x514649fbU
 #define QCOW2_HEADER_LENGTH     112U
+#define QCOW2_HEADER_LENGTH_2   72U         /* of version 2 */
 #define QCOW2_OWNER_EXTENSION   0x56324321U /* "V2C!" */
-#define QCOW2_MIN_CLUSTER_BITS  12U         /* that we write; a page is the unit of our metadata */
+#define QCOW2_NAMES_EXTENSION   0x6803f857U /* names of feature bits, as QEMU writes them */
+#define QCOW2_BITMAPS_EXTENSION 0x23852875U
+#define QCOW2_MIN_CLUSTER_BITS  12U /* that we write; a page is the unit of our metadata */
 #define QCOW2_MAX_CLUSTER_BITS  18U
 #define QCOW2_PAGE              4096U
 #define QCOW2_RESERVE           (62ULL << 40) /* the largest disk of VMware */
@@ -114,13 +117,15 @@ qcow2_l1_capacity(const struct qcow2_geometry *geometry)
     return geometry->l1_bytes / 8;
 }
 
-/* A header as found in any QCOW2 file of version 3. */
+/* A header as found in any QCOW2 file of version 2 or 3. */
 struct qcow2_header {
-    unsigned cluster_bits;
+    unsigned version, cluster_bits;
     uint64_t size;
     uint64_t l1_offset, l1_entries;
     uint64_t table_offset, table_clusters;
     unsigned refcount_order;
+    uint64_t compatible_features;
+    bool has_foreign_extension; /* beside ours and the names of features */
     bool is_ours;
     char owner_id[QCOW2_ID_SIZE];
 };
@@ -135,8 +140,9 @@ void qcow2_header_encode(const struct qcow2_geometry *geometry, const char *owne
                          uint8_t *page);
 /* Changes in the first @page of a file what growth changes (I7). */
 void qcow2_header_grow(const struct qcow2_geometry *geometry, uint8_t *page);
-/* @data: the first @length bytes of the file.  E_TARGET_FORMAT for what is no version 3 image, is
- * damaged, or uses what we do not: a backing file, encryption, snapshots, any incompatible feature. */
+/* @data: the first @length bytes of the file.  E_TARGET_FORMAT for what is no QCOW2 image, has an
+ * impossible header, or uses what we do not: a backing file, encryption, snapshots, bitmaps, any
+ * incompatible or autoclear feature. */
 int qcow2_header_decode(const uint8_t *data, size_t length, struct qcow2_header *ret_header,
                         struct err **err);
 

@@ -11,6 +11,7 @@
  *   finish.c             exact refcounts at the end
  *   scan.c               reads and validates any file
  *   lock.c               QEMU's image locks
+ *   access.c             owner and mode
  *
  * Two io queues: `io` carries data and checkpoints and is the target's poll_fd; its completions are
  * delivered from reap only.  `meta` carries what the code waits for (reads of L2 tables, evictions,
@@ -242,6 +243,12 @@ void qcow2_parts_start(struct qcow2_image *image, struct disk_request *request,
 /* Hands as much of the backlog to the queue as it takes. */
 void qcow2_parts_pump(struct qcow2_image *image);
 void qcow2_parts_done(struct qcow2_image *image);
+
+/* ---- access.c --------------------------------------------------------------------------------- */
+
+/* Gives the file the owner and mode that CloudStack's hosts need, as far as we may.  E_PERMISSION when
+ * it has too little and cannot be given more. */
+int qcow2_settle_access(const struct qcow2_image *image, struct err **err);
 
 /* ---- lock.c ----------------------------------------------------------------------------------- */
 

@@ -15,14 +15,16 @@
 #define CHECK_OUTPUT     (16U << 10)
 
 static int
-inspect_fd(int fd, struct qcow2_info *ret_info, struct err **err)
+inspect_fd(int fd, struct qcow2_info *ret_info, struct qcow2_header *ret_header, struct err **err)
 {
     struct qcow2_scan scan;
 
     if (qcow2_scan_init(&scan, fd, err) < 0)
         return -1;
+    *ret_header = scan.header;
     *ret_info = (struct qcow2_info){
         .size = scan.header.size,
+        .version = scan.header.version,
         .cluster_bits = scan.header.cluster_bits,
         .file_size = scan.file_length,
         .allocated_clusters = scan.allocated,
@@ -30,7 +32,7 @@ inspect_fd(int fd, struct qcow2_info *ret_info, struct err **err)
         .leaked_clusters = scan.leaked,
         .is_in_use = qcow2_check_unlocked(fd, NULL) < 0,
         .is_ours = scan.header.is_ours,
-        .is_finished = scan.is_exact && scan.zeroed == 0,
+        .is_finished = scan.is_exact,
     };
     memcpy(ret_info->owner_id, scan.header.owner_id, sizeof(ret_info->owner_id));
     qcow2_scan_done(&scan);
@@ -51,10 +53,11 @@ int
 qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err)
 {
     CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    struct qcow2_header header;
 
     if (fd < 0)
         return -1;
-    if (inspect_fd(fd, ret_info, err) < 0)
+    if (inspect_fd(fd, ret_info, &header, err) < 0)
         return err_wrap(err, "%s", path);
     return 0;
 }
@@ -108,21 +111,51 @@ run_qemu_check(const char *path, struct err **err)
     return 0;
 }
 
+/* docs/internals/qcow2.md names the source of each of these. */
+static int
+judge(const struct qcow2_info *info, const struct qcow2_header *header, uint64_t size,
+      struct err **err)
+{
+    if (info->size != size)
+        return err_set(err, E_TARGET_CHECK, "%" PRIu64 " bytes large, not %" PRIu64, info->size,
+                       size);
+    if (info->version != 3)
+        return err_set(err, E_TARGET_CHECK, "of version %u, not 3", info->version);
+    if (info->cluster_bits < 16 || info->cluster_bits > QCOW2_MAX_CLUSTER_BITS)
+        return err_set(err, E_TARGET_CHECK, "its clusters have %u bytes, not 64 to 256 KiB",
+                       1U << info->cluster_bits);
+    if (header->refcount_order != 4)
+        return err_set(err, E_TARGET_CHECK, "its refcounts have %u bits, not 16",
+                       1U << header->refcount_order);
+    if (header->compatible_features)
+        return err_set(err, E_TARGET_CHECK, "it uses compatible features 0x%" PRIx64,
+                       header->compatible_features);
+    if (header->has_foreign_extension)
+        return err_set(err, E_TARGET_CHECK, "its header has an extension we do not know");
+    if (!info->is_finished && info->is_ours)
+        return err_set(err, E_TARGET_CHECK, "a migration into it is not finished");
+    if (!info->is_finished)
+        return err_set(err, E_TARGET_CHECK, "%" PRIu64 " clusters are counted and not used",
+                       info->leaked_clusters);
+    return 0;
+}
+
 int
-qcow2_check_importable(const char *path, uint64_t size, struct err **err)
+qcow2_check_importable(const char *path, uint64_t size, struct err **ret_warning, struct err **err)
 {
     CLEANUP(close_fdp) int fd = open_to_read(path, err);
-    CLEANUP(err_freep) struct err *error = NULL;
+    CLEANUP(err_freep) struct err *error = NULL, *warning = NULL;
+    struct qcow2_header header;
     struct qcow2_info info;
 
     if (fd < 0)
         return -1;
-    if (qcow2_check_unlocked(fd, &error) < 0 || inspect_fd(fd, &info, &error) < 0)
+    if (qcow2_check_unlocked(fd, &error) < 0 || inspect_fd(fd, &info, &header, &error) < 0 ||
+        judge(&info, &header, size, &error) < 0)
         return err_set(err, E_TARGET_CHECK, "%s: %s", path, err_message(error));
-    if (info.size != size)
-        return err_set(err, E_TARGET_CHECK, "%s: %" PRIu64 " bytes large, not %" PRIu64, path,
-                       info.size, size);
-    if (!info.is_finished)
-        return err_set(err, E_TARGET_CHECK, "%s: a migration into it is not finished", path);
-    return run_qemu_check(path, err);
+    if (qcow2_check_access(path, &warning, err) < 0 || run_qemu_check(path, err) < 0)
+        return -1;
+    if (ret_warning)
+        *ret_warning = take(warning);
+    return 0;
 }

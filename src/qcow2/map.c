@@ -206,7 +206,7 @@ check_table(const struct qcow2_image *image, const uint64_t *entries, uint64_t h
             continue;
         if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO) || !(entry & QCOW2_COPIED) ||
             offset & (g->cluster_size - 1) || cluster < g->first_free || cluster >= image->next)
-            return err_set(err, E_TARGET_FORMAT,
+            return err_set(err, E_TARGET_DAMAGED,
                            "%s: entry %" PRIu64 " of the L2 table at %" PRIu64 " is 0x%" PRIx64
                            ": it was damaged since it was written",
                            image->path, i, host, entry);

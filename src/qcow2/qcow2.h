@@ -52,17 +52,19 @@ void qcow2_closep(struct qcow2_image **image);
 
 struct qcow2_info {
     uint64_t size; /* bytes the guest sees */
-    unsigned cluster_bits;
+    unsigned version, cluster_bits;
     uint64_t file_size;
     uint64_t allocated_clusters; /* mapped, zero clusters not counted */
     uint64_t zero_clusters;      /* that a ZERO flag covers */
     uint64_t leaked_clusters; /* counted as used without a reference: harmless, but for the room */
     bool is_ours;
     bool is_in_use;   /* another process holds QEMU's locks: numbers may be of a moment */
-    bool is_finished; /* exact refcounts, nothing of a migration left in progress */
+    bool is_finished; /* exact refcounts: nothing of a migration is left in progress */
     char owner_id[QCOW2_ID_SIZE]; /* empty when it is not ours */
 };
-/* Reads and validates header and tables of any QCOW2 v3 file, trusting nothing. */
+/* Reads and validates header and tables of any QCOW2 file, trusting nothing.  E_TARGET_FORMAT for what
+ * is none or uses what we do not read (a backing file, snapshots, compression and so on);
+ * E_TARGET_DAMAGED when the tables contradict themselves. */
 int qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err);
 
 enum qcow2_run_kind { QCOW2_RUN_HOLE, QCOW2_RUN_ZERO, QCOW2_RUN_DATA };
@@ -76,9 +78,16 @@ typedef int (*qcow2_map_fn)(void *opaque, const struct qcow2_run *run, struct er
  * with what @on_run fails with. */
 int qcow2_map(const char *path, qcow2_map_fn on_run, void *opaque, struct err **err);
 
-/* What CloudStack wants of a file it is to import (version 3, no backing file, no feature bits, exact
- * refcounts, no lock held).  Runs `qemu-img check` when it is installed; its exit must be 0.
- * E_TARGET_CHECK with the reason. */
-int qcow2_check_importable(const char *path, uint64_t size, struct err **err);
+/* What CloudStack wants of a file it is to import: version 3, clusters of 64 to 256 KiB, exact refcounts
+ * of 16 bits, no backing file, feature, bitmap or unknown extension, no lock held, mode 0644.  Runs
+ * `qemu-img check` when it is installed; its exit must be 0.  E_TARGET_CHECK with the reason, or
+ * E_PERMISSION.  *ret_warning (may be NULL; the caller owns it) is what qcow2_check_access warns of. */
+int qcow2_check_importable(const char *path, uint64_t size, struct err **ret_warning,
+                           struct err **err);
+/* Whether CloudStack's hosts can use the file: they make their own volumes as root, mode 0644, which
+ * create and finish set as far as they may.  E_PERMISSION when the mode gives them too little.
+ * *ret_warning, as above, when the file is not root's (the export squashes root, or we are not root) or
+ * everybody may write it; else untouched. */
+int qcow2_check_access(const char *path, struct err **ret_warning, struct err **err);
 
 #endif

@@ -44,13 +44,13 @@ mark(struct qcow2_scan *scan, uint64_t offset, uint64_t count, bool is_refblock,
     uint64_t first = offset >> bits;
 
     if (offset & ((1ULL << bits) - 1))
-        return err_set(err, E_TARGET_FORMAT, "%s at %" PRIu64 " is not aligned", what, offset);
+        return err_set(err, E_TARGET_DAMAGED, "%s at %" PRIu64 " is not aligned", what, offset);
     if (count > scan->cluster_count || first > scan->cluster_count - count)
-        return err_set(err, E_TARGET_FORMAT, "%s at %" PRIu64 " lies beyond the end of the file",
+        return err_set(err, E_TARGET_DAMAGED, "%s at %" PRIu64 " lies beyond the end of the file",
                        what, offset);
     for (uint64_t c = first; c < first + count; c++) {
         if (qcow2_scan_is_used(scan, c))
-            return err_set(err, E_TARGET_FORMAT, "%s at %" PRIu64 " is in use twice", what,
+            return err_set(err, E_TARGET_DAMAGED, "%s at %" PRIu64 " is in use twice", what,
                            c << bits);
         scan->used[c / 8] |= (uint8_t)(1U << c % 8);
     }
@@ -93,13 +93,15 @@ scan_l2_entry(struct qcow2_scan *scan, uint64_t entry, uint64_t guest, struct er
 
     if (entry & QCOW2_COMPRESSED)
         return err_set(err, E_TARGET_FORMAT, "it has compressed clusters");
-    if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO))
-        return err_set(err, E_TARGET_FORMAT, "L2 entry of guest cluster %" PRIu64 " is 0x%" PRIx64,
+    if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO) ||
+        (entry & QCOW2_ZERO && scan->header.version == 2))
+        return err_set(err, E_TARGET_DAMAGED, "L2 entry of guest cluster %" PRIu64 " is 0x%" PRIx64,
                        guest, entry);
     if (guest >= (scan->header.size + cs - 1) / cs)
-        return err_set(err, E_TARGET_FORMAT, "guest cluster %" PRIu64 " is beyond the disk", guest);
+        return err_set(err, E_TARGET_DAMAGED, "guest cluster %" PRIu64 " is beyond the disk",
+                       guest);
     if ((host != 0) != ((entry & QCOW2_COPIED) != 0))
-        return err_set(err, E_TARGET_FORMAT,
+        return err_set(err, E_TARGET_DAMAGED,
                        "L2 entry of guest cluster %" PRIu64 " has a wrong COPIED flag", guest);
     if (entry & QCOW2_ZERO)
         scan->zeroed++;
@@ -124,7 +126,7 @@ scan_map(struct qcow2_scan *scan, int fd, struct err **err)
         if (entry == 0)
             continue;
         if (entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED) || !(entry & QCOW2_COPIED))
-            return err_set(err, E_TARGET_FORMAT, "L1 entry %" PRIu64 " is 0x%" PRIx64, i, entry);
+            return err_set(err, E_TARGET_DAMAGED, "L1 entry %" PRIu64 " is 0x%" PRIx64, i, entry);
         entry &= QCOW2_OFFSET_MASK;
         if (mark(scan, entry, 1, false, "L2 table", err) < 0 || read_at(fd, l2, cs, entry, err) < 0)
             return -1;
@@ -159,7 +161,7 @@ compare_block(struct qcow2_scan *scan, const uint8_t *block, uint64_t first, uin
         bool used = qcow2_scan_is_used(scan, first + i);
 
         if (refcount < used)
-            return err_set(err, E_TARGET_FORMAT,
+            return err_set(err, E_TARGET_DAMAGED,
                            "the cluster at %" PRIu64 " is in use, but counted as free",
                            (first + i) << scan->header.cluster_bits);
         if (refcount != used) {
@@ -184,7 +186,7 @@ scan_refcounts(struct qcow2_scan *scan, int fd, struct err **err)
         uint64_t entry = scan->table[i];
 
         if (entry & ~QCOW2_TABLE_OFFSET_MASK)
-            return err_set(err, E_TARGET_FORMAT, "refcount table entry %" PRIu64 " is 0x%" PRIx64,
+            return err_set(err, E_TARGET_DAMAGED, "refcount table entry %" PRIu64 " is 0x%" PRIx64,
                            i, entry);
         if (entry && mark(scan, entry, 1, true, "refcount block", err) < 0)
             return -1;

@@ -22,7 +22,8 @@ struct qcow2_scan {
     bool is_exact;      /* every refcount is what the scan found */
 };
 
-/* Reads from @fd without changing its position.  E_TARGET_FORMAT with the reason. */
+/* Reads from @fd without changing its position.  E_TARGET_FORMAT as of qcow2_header_decode, or for
+ * compressed clusters; E_TARGET_DAMAGED when the tables contradict themselves. */
 int qcow2_scan_init(struct qcow2_scan *scan, int fd, struct err **err);
 void qcow2_scan_done(struct qcow2_scan *scan);
 /* The map of a file that @scan has found valid; see qcow2_map. */

@@ -216,7 +216,7 @@ a_table_damaged_meanwhile_is_not_believed(void **state)
             MUST(support_write(qcow2_target(image), pool, bytes, at, sizeof(bytes), err));
         assert_int_equal(
             support_write(qcow2_target(image), pool, bytes, 4096, sizeof(bytes), &error), -1);
-        assert_int_equal(err_code(error), E_TARGET_FORMAT);
+        assert_int_equal(err_code(error), E_TARGET_DAMAGED);
         assert_non_null(strstr(err_message(error), "damaged"));
         err_freep(&error);
         qcow2_closep(&image);

@@ -344,7 +344,8 @@ a_damaged_file_is_refused_or_harmless(void **state)
         if (qcow2_resume(damaged, GROWN_SIZE, &guest.options, &image, &error) < 0) {
             refused++;
             assert_null(image);
-            assert_true(err_code(error) == E_TARGET_FORMAT || err_code(error) == E_TARGET_SIZE);
+            assert_true(err_code(error) == E_TARGET_FORMAT || err_code(error) == E_TARGET_SIZE ||
+                        err_code(error) == E_TARGET_DAMAGED);
             err_freep(&error);
             continue;
         }
@@ -367,6 +368,7 @@ struct patch {
     uint64_t offset;
     uint8_t bytes[8];
     unsigned length;
+    bool is_in_tables; /* and not in the header */
 };
 
 /* Each one is a lie that a reader might fall for. */
@@ -382,21 +384,24 @@ each_known_lie_is_refused(void **state)
         {"endless size", 24, {0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0}, 8},
         {"encryption", 32, {0, 0, 0, 2}, 4},
         {"endless L1", 36, {0xff, 0xff, 0xff, 0xff}, 4},
-        {"L1 in the header", 40, {0}, 8},
-        {"L1 beyond the end", 40, {0, 0, 0x10}, 8},
+        {"L1 in the header", 40, {0}, 8, true},
+        {"L1 beyond the end", 40, {0, 0, 0x10}, 8, true},
         {"endless refcount table", 56, {0xff, 0xff, 0xff, 0xff}, 4},
         {"no refcount table", 56, {0}, 4},
         {"snapshots", 60, {0, 0, 0, 1}, 4},
         {"dirty", 72, {0, 0, 0, 0, 0, 0, 0, 1}, 8},
         {"unknown feature", 72, {0x80}, 8},
+        {"bitmaps", 88, {0, 0, 0, 0, 0, 0, 0, 1}, 8},
+        {"unknown autoclear feature", 88, {0x80}, 8},
+        {"bitmap extension", 112, {0x23, 0x85, 0x28, 0x75}, 4},
         {"refcount order", 96, {0, 0, 0, 9}, 4},
         {"header length", 100, {0xff, 0xff, 0xff, 0xf8}, 4},
         {"extension length", 116, {0xff, 0xff, 0xff, 0xff}, 4},
-        {"refcount block not aligned", 4096, {0, 0, 0, 0, 0, 0, 0x30, 1}, 8},
-        {"refcount block is the header", 4096, {0}, 8},
-        {"L2 table is the L1 table", 8192, {0x80, 0, 0, 0, 0, 0, 0x20, 0}, 8},
-        {"L2 table beyond the end", 8192, {0x80, 0x7f, 0, 0, 0, 0, 0x20, 0}, 8},
-        {"L2 table without COPIED", 8192, {0, 0, 0, 0, 0, 0, 0x40, 0}, 8},
+        {"refcount block not aligned", 4096, {0, 0, 0, 0, 0, 0, 0x30, 1}, 8, true},
+        {"refcount block is the header", 4096, {0}, 8, true},
+        {"L2 table is the L1 table", 8192, {0x80, 0, 0, 0, 0, 0, 0x20, 0}, 8, true},
+        {"L2 table beyond the end", 8192, {0x80, 0x7f, 0, 0, 0, 0, 0x20, 0}, 8, true},
+        {"L2 table without COPIED", 8192, {0, 0, 0, 0, 0, 0, 0x40, 0}, 8, true},
     };
     char *damaged = support_path("damaged.qcow2");
     struct guest guest;
@@ -415,7 +420,8 @@ each_known_lie_is_refused(void **state)
         close(fd);
         if (qcow2_resume(damaged, GROWN_SIZE, &guest.options, &image, &err) == 0)
             fail_msg("%s was believed", patches[i].what);
-        assert_int_equal(err_code(err), E_TARGET_FORMAT);
+        assert_int_equal(err_code(err),
+                         patches[i].is_in_tables ? E_TARGET_DAMAGED : E_TARGET_FORMAT);
     }
     unlink(damaged);
     free(damaged);
