@@ -22,8 +22,8 @@ struct command {
     bool is_hidden;
     bool has_late_flags; /* flags, all of them bools, may stand behind words */
     bool is_expert;      /* refused unless V2C_ENABLE_EXPERT_COMMANDS is set */
-    /* @values was parsed into; zeroed before.  Prints its own output.  0; -1 with *err, which is printed
-     * for it; or COMMAND_FAILED_AND_SAID_SO. */
+    /* @values was parsed into; zeroed before.  Prints its own output.  0; -1 with *err; or an exit status
+     * of its own, such as COMMAND_FAILED_AND_SAID_SO, with or without *err.  *err is printed for it. */
     int (*run)(void *values, const struct words *words, struct err **err);
 };
 

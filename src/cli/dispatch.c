@@ -141,14 +141,14 @@ cli_main(int argc, char **argv)
         return EXIT_USAGE;
     }
     rc = run_command(command, argc - 2, argv + 2, &err);
-    if (rc < 0)
+    if (err)
         print_error(command, err);
-    if (rc != 0)
+    if (rc < 0)
         return EXIT_FAILED;
     /* What did not reach stdout (a full disk, a closed pipe) was not told. */
     if (fflush(stdout) != 0) {
         fprintf(stderr, "%s failed: cannot write to standard output\n", command->name);
         return EXIT_FAILED;
     }
-    return 0;
+    return rc;
 }

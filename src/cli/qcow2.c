@@ -1,5 +1,5 @@
-/* `qcow2 info|check|map FILE`: reads what we write, and any other version 3 image without a backing
- * file, features or compression. */
+/* `qcow2 info|check|map FILE`: reads what we write, and any other image without a backing file, features,
+ * snapshots, bitmaps or compression. */
 #include "qcow2/qcow2.h"
 
 #include <inttypes.h>
@@ -13,6 +13,10 @@
 #include "cli/command.h"
 #include "cli/text.h"
 
+/* As of `qemu-img check`; 1 is an error of any command. */
+#define EXIT_DAMAGED 2
+#define EXIT_LEAKS   3
+
 struct qcow2_values {
     bool json, importable;
 };
@@ -21,8 +25,10 @@ static const struct option_def qcow2_options[] = {
     {"json", OPTION_BOOL, offsetof(struct qcow2_values, json), NULL,
      "Print JSON; for map, what `qemu-img map --output=json` prints."},
     {"importable", OPTION_BOOL, offsetof(struct qcow2_values, importable), NULL,
-     "check: fail too when CloudStack should not be given the file as it is: it is in use, not "
-     "finished, or qemu-img finds fault with it."},
+     "check: fail too, with 1, when CloudStack should not be given the file as it is: it is in "
+     "use, "
+     "not finished, has a format or mode that its hosts may not take, or qemu-img finds fault with "
+     "it."},
     OPTION_END,
 };
 
@@ -45,13 +51,13 @@ static json_t *
 pack_info(const char *path, const struct qcow2_info *info)
 {
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:s?}", "file", path, "virtual_size",
-        (json_int_t)info->size, "file_size", (json_int_t)info->file_size, "cluster_size",
-        (json_int_t)(1ULL << info->cluster_bits), "allocated_clusters",
-        (json_int_t)info->allocated_clusters, "zero_clusters", (json_int_t)info->zero_clusters,
-        "leaked_clusters", (json_int_t)info->leaked_clusters, "is_ours", info->is_ours,
-        "is_finished", info->is_finished, "is_in_use", info->is_in_use, "owner",
-        info->is_ours ? info->owner_id : NULL);
+        "{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:s?}", "file", path, "version",
+        (int)info->version, "virtual_size", (json_int_t)info->size, "file_size",
+        (json_int_t)info->file_size, "cluster_size", (json_int_t)(1ULL << info->cluster_bits),
+        "allocated_clusters", (json_int_t)info->allocated_clusters, "zero_clusters",
+        (json_int_t)info->zero_clusters, "leaked_clusters", (json_int_t)info->leaked_clusters,
+        "is_ours", info->is_ours, "is_finished", info->is_finished, "is_in_use", info->is_in_use,
+        "owner", info->is_ours ? info->owner_id : NULL);
 }
 
 static void
@@ -72,6 +78,7 @@ print_info(const char *path, const struct qcow2_info *info)
 
     text_append_clean(&owner, info->owner_id, 0);
     printf("%-14s %s\n", "file", path);
+    printf("%-14s QCOW2 of version %u\n", "format", info->version);
     print_bytes("virtual size", info->size);
     print_bytes("file size", info->file_size);
     printf("%-14s %" PRIu64 "\n", "cluster size", cluster);
@@ -120,19 +127,24 @@ print_check(const struct qcow2_info *info)
 static int
 run_check(const char *path, const struct qcow2_values *values, struct err **err)
 {
+    CLEANUP(err_freep) struct err *warning = NULL;
     struct qcow2_info info;
 
-    if (qcow2_inspect(path, &info, err) < 0 ||
-        (values->importable && qcow2_check_importable(path, info.size, NULL, err) < 0))
+    if (qcow2_inspect(path, &info, err) < 0)
+        return err_code(*err) == E_TARGET_DAMAGED ? EXIT_DAMAGED : -1;
+    if (values->importable && qcow2_check_importable(path, info.size, &warning, err) < 0)
         return -1;
-    if (values->json)
-        return print_json(path,
-                          json_pack("{s:s, s:i, s:I, s:b, s:b}", "file", path, "errors", 0, "leaks",
-                                    (json_int_t)info.leaked_clusters, "is_finished",
-                                    info.is_finished, "is_in_use", info.is_in_use),
-                          err);
-    print_check(&info);
-    return 0;
+    if (warning)
+        fprintf(stderr, "warning: %s\nhint: %s\n", err_message(warning), err_hint_text(warning));
+    if (!values->json)
+        print_check(&info);
+    else if (print_json(path,
+                        json_pack("{s:s, s:i, s:I, s:b, s:b}", "file", path, "errors", 0, "leaks",
+                                  (json_int_t)info.leaked_clusters, "is_finished", info.is_finished,
+                                  "is_in_use", info.is_in_use),
+                        err) < 0)
+        return -1;
+    return info.leaked_clusters ? EXIT_LEAKS : 0;
 }
 
 /* ---- map -------------------------------------------------------------------------------------- */
@@ -208,16 +220,20 @@ const struct command command_qcow2 = {
     .name = "qcow2",
     .words = "info|check|map FILE",
     .summary = "read a QCOW2 file: what it is, whether it is sound, what is where",
-    .description = "Reads the tables of a QCOW2 file without trusting them. info says what the "
-                   "file is and whose; "
-                   "check fails when anything in it contradicts the rest, and counts what is "
-                   "leaked; map lists "
-                   "the whole disk in runs: holes, zeroes, and data with its place in the file.\n\n"
-                   "It reads files of version 3 without backing file, encryption, snapshots, "
-                   "compression or other "
-                   "features, as this program writes them. Nothing is changed, and a file that is "
-                   "in use can be "
-                   "read. Flags may stand behind the file.",
+    .description =
+        "Reads the tables of a QCOW2 file without trusting them. info says what the "
+        "file is and whose; "
+        "check says whether anything in it contradicts the rest, and counts what is "
+        "leaked; map lists "
+        "the whole disk in runs: holes, zeroes, and data with its place in the file.\n\n"
+        "It reads files of version 2 and 3 as this program and qemu-img write them, but "
+        "for those with a backing file, encryption, snapshots, bitmaps, compression or "
+        "incompatible features, which it names. Nothing is changed, and a file that is "
+        "in use can be "
+        "read. Flags may stand behind the file.\n\n"
+        "The exit status of check is that of `qemu-img check`: 0 when the file is sound, "
+        "1 when it could not be checked, 2 when it is damaged, 3 when it only leaks "
+        "clusters, as a migration in progress does. Of info and map it is 0 or 1.",
     .options = qcow2_options,
     .values_size = sizeof(struct qcow2_values),
     .has_late_flags = true,

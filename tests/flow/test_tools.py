@@ -88,14 +88,83 @@ def test_check_fails_for_what_is_broken_and_counts_what_is_leaked(tmp_path):
     leaky[block + 2:block + 4] = b"\0\2"  # the second cluster counted twice
     (tmp_path / "leaky.qcow2").write_bytes(leaky)
     done = call("qcow2", "check", "--json", tmp_path / "leaky.qcow2")
-    assert done.returncode == 0 and json.loads(done.stdout)["leaks"] == 1
+    assert done.returncode == 3 and json.loads(done.stdout)["leaks"] == 1
+    assert "1 clusters are counted and not used" in call("qcow2", "check", tmp_path / "leaky.qcow2").stdout
     assert call("qcow2", "check", "--importable", tmp_path / "leaky.qcow2").returncode == 1
     broken = bytearray(data)
     broken[block + 2:block + 4] = b"\0\0"
     (tmp_path / "broken.qcow2").write_bytes(broken)
     done = call("qcow2", "check", tmp_path / "broken.qcow2")
-    assert done.returncode == 1 and "counted as free" in done.stderr and not done.stdout
+    assert done.returncode == 2 and "counted as free" in done.stderr and not done.stdout
+    for action in ("info", "map"):
+        assert call("qcow2", action, tmp_path / "broken.qcow2").returncode == 1
     assert subprocess.run(["qemu-img", "check", tmp_path / "broken.qcow2"], capture_output=True).returncode == 2
+
+
+def test_check_importable_looks_at_the_mode(tmp_path):
+    path = write_ours(tmp_path)
+    path.chmod(0o600)
+    assert call("qcow2", "check", path).returncode == 0
+    done = call("qcow2", "check", path, "--importable")
+    assert done.returncode == 1 and "mode 0600" in done.stderr and "chmod 0644" in done.stderr
+    path.chmod(0o646)
+    done = call("qcow2", "check", path, "--importable")
+    assert done.returncode == 0 and done.stderr.startswith("warning: ")
+
+
+# What qemu-img writes, and the reason for which it is not read, if any.
+FOREIGN = [
+    (["create", "-o", "compat=0.10"], None),
+    (["create", "-o", "compat=1.1,lazy_refcounts=on"], None),
+    (["create", "-o", "cluster_size=512"], None),
+    (["create", "-o", "cluster_size=2M,refcount_bits=64"], None),
+    (["create", "-o", "refcount_bits=1,preallocation=metadata"], None),
+    (["create", "-o", "preallocation=full"], None),
+    (["create", "-o", "extended_l2=on"], "extended L2"),
+    (["create", "-o", "compression_type=zstd"], "compression"),
+    (["create", "-o", "data_file=data.raw"], "in another file"),
+    (["create", "-b", "base.raw", "-F", "raw"], "backing file"),
+    (["create", "-o", "encrypt.format=luks,encrypt.key-secret=s", "--object", "secret,id=s,data=x"], "encrypted"),
+    (["convert", "-c"], "compressed clusters"),
+    (["convert", "-o", "compat=0.10"], None),
+    (["convert", "-S", "0"], None),
+    (["snapshot"], "snapshots"),
+    (["bitmap"], "bitmaps"),
+]
+
+
+@pytest.mark.parametrize("words, reason", FOREIGN, ids=lambda x: "-".join(x) if isinstance(x, list) else "")
+def test_what_qemu_img_writes_is_read_or_refused_with_a_reason(tmp_path, words, reason):
+    def qemu_img(*arguments):
+        subprocess.run(["qemu-img", *arguments], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+
+    (tmp_path / "base.raw").write_bytes(b"v2c" * 1024 * 1024 + bytes(5 * MIB))
+    what = words[0]
+    if what == "create":
+        qemu_img("create", "-q", "-f", "qcow2", *words[1:], "x.qcow2", "8M")
+    else:
+        qemu_img("convert", "-O", "qcow2", *(words[1:] if what == "convert" else []), "base.raw", "x.qcow2")
+    if what == "snapshot":
+        qemu_img("snapshot", "-c", "one", "x.qcow2")
+    elif what == "bitmap":
+        qemu_img("bitmap", "--add", "x.qcow2", "one")
+    for action in ("info", "check", "map"):
+        done = call("qcow2", action, tmp_path / "x.qcow2")
+        if reason:
+            assert done.returncode == 1 and reason in done.stderr, done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+    if not reason:
+        done = subprocess.run(["qemu-img", "map", "--output=json", "x.qcow2"], cwd=tmp_path, check=True,
+                              capture_output=True)
+        ours = json.loads(call("qcow2", "map", tmp_path / "x.qcow2", "--json").stdout)
+        assert places(ours) == places(json.loads(done.stdout))
+
+
+def places(runs):
+    """Per page, the place of data; `present` alone tells QEMU's view of data that is a hole in the file."""
+    return {at: r["offset"] + at - r["start"] if "offset" in r and r["present"] else None
+            for r in runs for at in range(r["start"], r["start"] + r["length"], 4096)}
 
 
 @pytest.mark.parametrize("words", [[], ["info"], ["repair", "x"], ["info", "x", "y"], ["map", "x", "--importable"]])
