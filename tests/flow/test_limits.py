@@ -1,5 +1,6 @@
 """Limits of the bandwidth, and pauses, while migrations run."""
 
+import sqlite3
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -188,9 +189,9 @@ def test_between_delta_rounds_a_pause_holds_rounds_and_cutover(make):
     pause(engine, spec)
     until_paused(engine, spec, "web01", lab)
     (engine.directory("web01") / "FINALIZE_NOW").touch()  # not by our command
-    rounds = engine.state_json("web01")["delta_rounds"]
+    rounds = engine.state_json("web01")["disks"]["0"]["delta_rounds"]
     time_passes()
-    assert engine.state_json("web01")["delta_rounds"] == rounds
+    assert engine.state_json("web01")["disks"]["0"]["delta_rounds"] == rounds
     assert lab.vm("web01")["power"] == "on" and engine.stage(spec) == "delta"
     pause(engine, spec, "resume")
     run.succeed()
@@ -230,7 +231,14 @@ def test_once_the_cutover_has_begun_a_pause_is_refused(make):
     assert refused.returncode == 1
     assert "in stage awaiting_shutdown_action: the cutover has begun" in refused.stderr
     assert engine.status(spec)[0]["paused"] is False
+    # One that slips in between the worker's last look and the cutover is dropped.
+    with sqlite3.connect(engine.control / "v2c.db", timeout=20) as db:
+        db.execute("INSERT INTO setting (migration, scope, subject, key, value, changed_at)"
+                   " SELECT id, 'vm', '', 'paused', 'yes', 0 FROM migration")
+    assert engine.status(spec)[0]["paused"] is True
     lab.power("web01", "off")
     run.succeed()
     engine.assert_migrated("web01")
+    assert "the pause came too late" in engine.log("web01")
+    assert engine.status(spec)[0]["paused"] is False
     assert "it is done" in pause(engine, spec, check=False).stderr
