@@ -19,7 +19,7 @@
 
 #define CAPACITY (4 * GIB) /* more than any of these reads */
 #define STEP     (64U * 1024)
-#define RATE     (32 * MIB)
+#define RATE     (20 * MIB)
 #define HURRY    32
 #define WORDS    "./test_vddk_pair.words" /* for the fake library, which looks anew each time */
 
