@@ -312,14 +312,15 @@ read_by(struct vddk_pair *pair, struct disk_source *by, struct disk_request *req
         struct err **err)
 {
     struct pair_read *read = &pair->reads[request->slot->index];
+    bool is_second = by != pair->first; /* pair->second may be the helper's */
 
     *read = (struct pair_read){pair, by, request->done, request->opaque};
     request->done = pair_done;
     request->opaque = read;
-    pair->in_flight[by == pair->second]++;
+    pair->in_flight[is_second]++;
     if (by->ops->read(by, request, err) == 0)
         return 0;
-    pair->in_flight[by == pair->second]--;
+    pair->in_flight[is_second]--;
     request->done = read->done;
     request->opaque = read->opaque;
     return -1;
