@@ -1,0 +1,108 @@
+#include "base/climb.h"
+
+#include "base/util.h"
+
+#define FIRST_PAUSE_MS 2000
+#define MOST_PAUSE_MS  (5 * 60 * 1000)
+
+static void
+settle(struct climb *climb)
+{
+    climb->phase = CLIMB_SETTLING;
+    climb->notes = 0;
+}
+
+static void
+measure(struct climb *climb, int64_t now_ms)
+{
+    climb->phase = CLIMB_MEASURING;
+    climb->notes = 0;
+    climb->bytes = 0;
+    climb->began_ms = now_ms;
+}
+
+void
+climb_init(struct climb *climb, unsigned first, unsigned least, unsigned most, int64_t now_ms)
+{
+    *climb = (struct climb){
+        .least = MAX(least, 1U), .next_trial_ms = now_ms, .pause_ms = FIRST_PAUSE_MS};
+    climb->most = MAX(most, climb->least);
+    climb->count = MIN(MAX(first, climb->least), climb->most);
+    settle(climb);
+}
+
+void
+climb_set(struct climb *climb, unsigned count, int64_t now_ms)
+{
+    climb->count = MIN(MAX(count, climb->least), climb->most);
+    climb->before = 0;
+    climb->rate = 0;
+    climb->next_trial_ms = now_ms + climb->pause_ms;
+    settle(climb);
+}
+
+void
+climb_refuse(struct climb *climb, int64_t now_ms)
+{
+    if (climb->before)
+        climb->count = take(climb->before);
+    climb->next_trial_ms = now_ms + climb->pause_ms;
+    climb->pause_ms = MIN(climb->pause_ms * 2, MOST_PAUSE_MS);
+    settle(climb);
+}
+
+/* What a step of half as many more is expected to bring is half as much; a fifth of that is more than
+ * the measurement's own error. */
+static bool
+has_helped(const struct climb *climb, uint64_t rate)
+{
+    uint64_t share = (climb->count - climb->before) * 100U / climb->before / 5;
+
+    return rate > climb->rate_before + climb->rate_before / 100 * MAX(share, 4U);
+}
+
+static void
+step_up(struct climb *climb)
+{
+    climb->before = climb->count;
+    climb->rate_before = climb->rate;
+    climb->count = MIN(climb->count + MAX(climb->count / 2, 1U), climb->most);
+    settle(climb);
+}
+
+/* A measurement is over. */
+static void
+judge(struct climb *climb, uint64_t rate, int64_t now_ms)
+{
+    climb->rate = rate;
+    if (climb->before && !has_helped(climb, rate)) {
+        climb_refuse(climb, now_ms);
+        return;
+    }
+    if (take(climb->before))
+        climb->pause_ms = FIRST_PAUSE_MS;
+    if (climb->count < climb->most && now_ms >= climb->next_trial_ms)
+        step_up(climb);
+}
+
+bool
+climb_note(struct climb *climb, uint32_t bytes, int64_t now_ms)
+{
+    unsigned count = climb->count;
+    int64_t took_ms;
+
+    climb->notes++;
+    if (climb->phase == CLIMB_SETTLING) {
+        if (climb->notes >= climb->count)
+            measure(climb, now_ms);
+        return false;
+    }
+    climb->bytes += bytes;
+    took_ms = now_ms - climb->began_ms;
+    if (took_ms < CLIMB_LEAST_MS || (climb->notes < CLIMB_LEAST_NOTES && took_ms < CLIMB_MOST_MS))
+        return false;
+    judge(climb, climb->bytes * 1000 / (uint64_t)took_ms, now_ms);
+    if (climb->phase == CLIMB_MEASURING)
+        measure(climb, now_ms);
+    return climb->count != count;
+}
