@@ -46,6 +46,7 @@ climb_refuse(struct climb *climb, int64_t now_ms)
 {
     if (climb->before)
         climb->count = take(climb->before);
+    climb->rate_refused = climb->rate_before;
     climb->next_trial_ms = now_ms + climb->pause_ms;
     climb->pause_ms = MIN(climb->pause_ms * 2, MOST_PAUSE_MS);
     settle(climb);
@@ -79,8 +80,11 @@ judge(struct climb *climb, uint64_t rate, int64_t now_ms)
         climb_refuse(climb, now_ms);
         return;
     }
-    if (take(climb->before))
+    if (take(climb->before) || rate < climb->rate_refused - climb->rate_refused / 4) {
         climb->pause_ms = FIRST_PAUSE_MS;
+        climb->next_trial_ms = now_ms;
+        climb->rate_refused = 0;
+    }
     if (climb->count < climb->most && now_ms >= climb->next_trial_ms)
         step_up(climb);
 }

@@ -1,6 +1,7 @@
 /* How many of something help: connections, requests in flight.  A few are used, what comes through is
  * measured, one step more is tried, and kept only where clearly more comes through.  After a step that
- * did not help the next one waits, longer each time, because a server's load changes.
+ * did not help the next one waits, longer each time, because a server's load changes; not so where much
+ * less comes through than did then.
  *
  * Pure logic: the caller gives the clock, and uses `count` of them.  Threading: none of its own. */
 #ifndef V2C_BASE_CLIMB_H
@@ -24,11 +25,12 @@ struct climb {
     unsigned least, most;
 
     enum climb_phase phase;
-    unsigned before;      /* the count before the step on trial; 0: none is on trial */
-    uint64_t rate_before; /* bytes/s then */
-    uint64_t rate;        /* bytes/s at the last measurement; 0: none yet */
-    unsigned notes;       /* in this phase */
-    uint64_t bytes;       /* in this measurement */
+    unsigned before;       /* the count before the step on trial; 0: none is on trial */
+    uint64_t rate_before;  /* bytes/s then */
+    uint64_t rate;         /* bytes/s at the last measurement; 0: none yet */
+    uint64_t rate_refused; /* when a step did not help */
+    unsigned notes;        /* in this phase */
+    uint64_t bytes;        /* in this measurement */
     int64_t began_ms;
     int64_t next_trial_ms; /* no step before */
     int64_t pause_ms;      /* after the next step that does not help */

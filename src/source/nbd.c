@@ -1,37 +1,43 @@
 /* A disk read over NBD with libnbd.
  *
- * Several reads are in flight on one connection.  libnbd is a state machine without threads: it wants
- * to be told when its socket can be read or written, and what it waits for changes with every call.
- * So poll_fd is an epoll fd over that socket, whose events are set anew after each call, and over an
- * eventfd for reads that finish while something else is waited for. */
+ * Many servers give a connection no more than so much (a limit of theirs, one thread, one TCP stream),
+ * and others are only slowed by a second one.  So a copy begins with one connection, and where the
+ * server has no objection another is tried, and kept if clearly more comes through (base/climb.h).
+ * poll_fd is an epoll fd over all of them, and over an eventfd for reads that finish while something
+ * else is waited for. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include <libnbd.h>
-
+#include "base/climb.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "source/nbd_connection.h"
 #include "source/source.h"
 
 #define DEFAULT_QUEUE_DEPTH 16
+#define DEFAULT_CONNECTIONS 4U
+#define MAX_CONNECTIONS     16U
 #define CONNECT_TIMEOUT_MS  30000
+#define ANOTHER_TIMEOUT_MS  5000 /* to connect once more, beside a copy */
 #define EXTENTS_TIMEOUT_MS  60000
 #define CLOSE_TIMEOUT_MS    10000
 #define EXTENTS_WINDOW      (1U << 30)
 
 struct nbd_source {
     struct disk_source source;
-    struct nbd_handle *nbd; /* NULL: given up */
+    struct nbd_connection connections[MAX_CONNECTIONS]; /* the first one is always there */
+    struct climb climb;                                 /* how many of them are used */
+    unsigned turn;                                      /* whose it is to be looked at first */
     char *uri;
-    int event_fd, nbd_fd;
-    uint32_t epoll_events; /* that nbd_fd is registered with */
+    int event_fd;
     bool has_extents;
-    struct disk_request *in_flight;                 /* their impl: the source */
+    struct disk_request *in_flight;                 /* their impl: the connection */
     struct disk_request *finished, **finished_tail; /* their impl: struct err *, or NULL */
 };
 
@@ -70,14 +76,26 @@ finish(struct nbd_source *nbd, struct disk_request *request, struct err *error)
         at = &(*at)->next;
     *at = request->next;
     request->next = NULL;
+    ((struct nbd_connection *)request->impl)->in_flight--;
     request->impl = error;
     *nbd->finished_tail = request;
     nbd->finished_tail = &request->next;
 }
 
+/* What comes through while a connection is still being made says nothing of it. */
+static bool
+is_measured(const struct nbd_source *nbd)
+{
+    for (unsigned i = 0; i < nbd->climb.count; i++)
+        if (!nbd_connection_is_ready(&nbd->connections[i]))
+            return false;
+    return true;
+}
+
 static unsigned
 deliver(struct nbd_source *nbd)
 {
+    bool is_counted = is_measured(nbd);
     unsigned count = 0;
 
     while (nbd->finished) {
@@ -88,6 +106,8 @@ deliver(struct nbd_source *nbd)
             nbd->finished_tail = &nbd->finished;
         request->next = NULL;
         count++;
+        if (is_counted && !request->impl)
+            (void)climb_note(&nbd->climb, request->length, clock_monotonic_ms());
         request->done(request, take(request->impl));
     }
     return count;
@@ -98,7 +118,8 @@ static int
 on_read_done(void *opaque, int *error)
 {
     struct disk_request *request = opaque;
-    struct nbd_source *nbd = request->impl;
+    struct nbd_connection *connection = request->impl;
+    struct nbd_source *nbd = connection->opaque;
     struct err *err = NULL;
     char text[128];
 
@@ -109,9 +130,93 @@ on_read_done(void *opaque, int *error)
     return 1; /* the command is forgotten by libnbd */
 }
 
-static void
-fail_in_flight(struct nbd_source *nbd, enum err_code code, const char *why)
+/* ---- connections ------------------------------------------------------------------------------- */
+
+/* The ones that reads go to are the first `count`, as far as they are ready. */
+static struct nbd_connection *
+least_busy(struct nbd_source *nbd)
 {
+    struct nbd_connection *best = NULL;
+
+    for (unsigned i = 0; i < nbd->climb.count; i++) {
+        struct nbd_connection *c = &nbd->connections[i];
+
+        if (nbd_connection_is_ready(c) && (!best || c->in_flight < best->in_flight))
+            best = c;
+    }
+    return best;
+}
+
+/* One more of them, while reads go on.  It counts when it is ready. */
+static void
+connect_another(struct nbd_source *nbd, struct nbd_connection *c, int64_t now_ms)
+{
+    c->deadline_ms = now_ms + ANOTHER_TIMEOUT_MS;
+    if (nbd_connection_start(c, NULL) < 0)
+        climb_refuse(&nbd->climb, now_ms);
+    else
+        log_debug("%s: trying %u connections", nbd->uri, nbd->climb.count);
+}
+
+/* What was promised before, it must keep to. */
+static bool
+is_same_export(const struct nbd_source *nbd, const struct nbd_connection *c)
+{
+    return nbd_get_size(c->nbd) == (int64_t)nbd->source.size;
+}
+
+/* Whether one that is wanted has not come about, or is gone without having been missed. */
+static bool
+has_failed(const struct nbd_source *nbd, const struct nbd_connection *c, int64_t now_ms)
+{
+    if (nbd_connection_is_lost(c))
+        return c->in_flight == 0;
+    if (nbd_connection_is_ready(c))
+        return !is_same_export(nbd, c);
+    return now_ms >= c->deadline_ms;
+}
+
+/* Makes those that are there those that are wanted. */
+static void
+arrange_connections(struct nbd_source *nbd)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    for (unsigned i = 1; i < nbd->climb.count; i++) {
+        struct nbd_connection *c = &nbd->connections[i];
+
+        if (!c->nbd) {
+            connect_another(nbd, c, now_ms);
+        } else if (has_failed(nbd, c, now_ms)) {
+            nbd_connection_close(c);
+            climb_refuse(&nbd->climb, now_ms);
+        }
+    }
+    for (unsigned i = nbd->climb.count; i < MAX_CONNECTIONS; i++)
+        if (nbd->connections[i].nbd && !nbd->connections[i].in_flight)
+            nbd_connection_close(&nbd->connections[i]);
+}
+
+/* Whether one that reads went to is gone: the server or the way to it is, and a copy is begun anew. */
+static bool
+is_lost(const struct nbd_source *nbd)
+{
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
+        const struct nbd_connection *c = &nbd->connections[i];
+
+        if ((i == 0 || c->in_flight) && nbd_connection_is_lost(c))
+            return true;
+    }
+    return false;
+}
+
+/* Once all connections are closed libnbd touches no slot any more, and what was in flight may be given
+ * back. */
+static void
+abandon(struct nbd_source *nbd, enum err_code code, const char *why)
+{
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+        nbd_connection_close(&nbd->connections[i]);
     while (nbd->in_flight) {
         struct err *err = NULL;
 
@@ -120,28 +225,15 @@ fail_in_flight(struct nbd_source *nbd, enum err_code code, const char *why)
     }
 }
 
-static bool
-is_lost(const struct nbd_source *nbd)
-{
-    return !nbd->nbd || nbd_aio_is_dead(nbd->nbd) || nbd_aio_is_closed(nbd->nbd);
-}
-
 /* After every call of libnbd: poll_fd must be readable when there is something to do. */
 static void
 update_poll(struct nbd_source *nbd)
 {
-    if (is_lost(nbd)) {
-        fail_in_flight(nbd, E_SOURCE_READ, "the connection is lost");
-    } else {
-        unsigned direction = nbd_aio_get_direction(nbd->nbd);
-        uint32_t events = ((direction & LIBNBD_AIO_DIRECTION_READ) ? EPOLLIN : 0U) |
-                          ((direction & LIBNBD_AIO_DIRECTION_WRITE) ? EPOLLOUT : 0U);
-
-        if (events != nbd->epoll_events &&
-            epoll_ctl(nbd->source.poll_fd, EPOLL_CTL_MOD, nbd->nbd_fd,
-                      &(struct epoll_event){.events = events}) == 0)
-            nbd->epoll_events = events;
-    }
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+        if (nbd->connections[i].nbd)
+            nbd_connection_update(&nbd->connections[i]);
+    if (is_lost(nbd))
+        abandon(nbd, E_SOURCE_READ, "the connection is lost");
     if (nbd->finished)
         (void)!write(nbd->event_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
@@ -152,6 +244,7 @@ static int
 nbd_source_read(struct disk_source *source, struct disk_request *request, struct err **err)
 {
     struct nbd_source *nbd = of_source(source);
+    struct nbd_connection *c;
     int64_t cookie;
 
     if (request->length == 0 || request->length > DISK_MAX_REQUEST ||
@@ -159,18 +252,21 @@ nbd_source_read(struct disk_source *source, struct disk_request *request, struct
         request->offset > source->size || request->length > source->size - request->offset)
         return err_set(err, E_BUG, "a read of %" PRIu32 " bytes at %" PRIu64 " of %" PRIu64,
                        request->length, request->offset, source->size);
-    if (is_lost(nbd))
+    c = is_lost(nbd) ? NULL : least_busy(nbd);
+    if (!c)
         return err_set(err, E_SOURCE_READ, "%s: the connection is lost", nbd->uri);
-    request->impl = nbd;
+    request->impl = c;
     request->next = nbd->in_flight;
     nbd->in_flight = request;
+    c->in_flight++;
     cookie =
-        nbd_aio_pread(nbd->nbd, request->slot->data, request->length, request->offset,
+        nbd_aio_pread(c->nbd, request->slot->data, request->length, request->offset,
                       (nbd_completion_callback){.callback = on_read_done, .user_data = request}, 0);
     /* It may have completed (with an error) on its way: then it is delivered as any other. */
     if (cookie < 0 && nbd->in_flight == request) {
         nbd->in_flight = request->next;
         request->impl = request->next = NULL;
+        c->in_flight--;
         fail_nbd(nbd, E_SOURCE_READ, "read", err);
         update_poll(nbd);
         return -1;
@@ -185,6 +281,17 @@ nbd_source_submit(struct disk_source *source, struct err **err)
     return 0;
 }
 
+/* What has come is passed on while it is warm, before more is taken. */
+static void
+take_in_turn(struct nbd_source *nbd)
+{
+    for (unsigned i = 0; i < MAX_CONNECTIONS && !nbd->finished; i++) {
+        nbd->turn = (nbd->turn + 1) % MAX_CONNECTIONS;
+        while (!nbd->finished && nbd_connection_step(&nbd->connections[nbd->turn]))
+            ;
+    }
+}
+
 static int
 nbd_source_reap(struct disk_source *source, unsigned *ret_count, struct err **err)
 {
@@ -192,11 +299,11 @@ nbd_source_reap(struct disk_source *source, unsigned *ret_count, struct err **er
     uint64_t count;
 
     (void)!read(nbd->event_fd, &count, sizeof(count));
-    while (nbd->nbd && nbd_poll(nbd->nbd, 0) > 0)
-        ;
+    take_in_turn(nbd);
     update_poll(nbd);
     (void)!read(nbd->event_fd, &count, sizeof(count));
     *ret_count = deliver(nbd);
+    arrange_connections(nbd);
     return 0;
 }
 
@@ -239,7 +346,7 @@ run_query(struct nbd_source *nbd, struct query *query)
 
     query->is_done = false;
     if (nbd_aio_block_status(
-            nbd->nbd, MIN(EXTENTS_WINDOW, query->end - query->offset), query->offset,
+            nbd->connections[0].nbd, MIN(EXTENTS_WINDOW, query->end - query->offset), query->offset,
             (nbd_extent_callback){.callback = on_extent, .user_data = query},
             (nbd_completion_callback){.callback = on_query_done, .user_data = query}, 0) < 0)
         return false;
@@ -247,8 +354,8 @@ run_query(struct nbd_source *nbd, struct query *query)
         int64_t left = deadline_ms - clock_monotonic_ms();
 
         /* libnbd still holds a pointer to the query, so there is no way out but the connection's. */
-        if (left <= 0 || nbd_poll(nbd->nbd, (int)left) < 0) {
-            nbd_close(take(nbd->nbd));
+        if (left <= 0 || nbd_poll(nbd->connections[0].nbd, (int)left) < 0) {
+            nbd_connection_close(&nbd->connections[0]);
             return false;
         }
     }
@@ -281,7 +388,8 @@ nbd_source_extents(struct disk_source *source, uint64_t offset, uint64_t length,
 static void
 nbd_source_free(struct nbd_source *nbd)
 {
-    nbd_close(nbd->nbd);
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+        nbd_connection_close(&nbd->connections[i]);
     close_fdp(&nbd->event_fd);
     close_fdp(&nbd->source.poll_fd);
     free(nbd->uri);
@@ -301,17 +409,19 @@ nbd_source_close(struct disk_source *source)
     struct nbd_source *nbd = of_source(source);
     int64_t deadline_ms = clock_monotonic_ms() + CLOSE_TIMEOUT_MS;
 
-    while (nbd->nbd && nbd->in_flight) {
+    while (nbd->in_flight) {
+        struct pollfd fd = {.fd = source->poll_fd, .events = POLLIN};
         int64_t left = deadline_ms - clock_monotonic_ms();
 
-        if (left <= 0 || nbd_poll(nbd->nbd, (int)left) < 0)
+        if (left <= 0)
             break;
+        (void)poll(&fd, 1, (int)left);
+        (void)!read(nbd->event_fd, &(uint64_t){0}, sizeof(uint64_t));
+        for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+            (void)nbd_connection_step(&nbd->connections[i]);
+        update_poll(nbd);
     }
-    if (nbd->nbd && nbd_aio_is_ready(nbd->nbd))
-        (void)nbd_aio_disconnect(nbd->nbd, 0);
-    /* From here on libnbd touches no slot, so what is left may be given back. */
-    nbd_close(take(nbd->nbd));
-    fail_in_flight(nbd, E_CANCELLED, "the source is being closed");
+    abandon(nbd, E_CANCELLED, "the source is being closed");
     (void)deliver(nbd);
     nbd_source_free(nbd);
 }
@@ -328,40 +438,12 @@ static const struct disk_source_ops nbd_source_ops = {
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 static int
-fail_connect(const struct nbd_source *nbd, struct err **err)
-{
-    fail_nbd(nbd, E_SOURCE_OPEN, "connect", err);
-    return err_hint(err, "check that the server runs and that the export's name is right");
-}
-
-static int
-connect_to(struct nbd_source *nbd, struct err **err)
-{
-    int64_t deadline_ms = clock_monotonic_ms() + CONNECT_TIMEOUT_MS;
-
-    if (nbd_add_meta_context(nbd->nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
-        nbd_set_pread_initialize(nbd->nbd, false) < 0 ||
-        nbd_aio_connect_uri(nbd->nbd, nbd->uri) < 0)
-        return fail_connect(nbd, err);
-    while (!nbd_aio_is_ready(nbd->nbd)) {
-        int64_t left = deadline_ms - clock_monotonic_ms();
-
-        if (left <= 0)
-            return err_set(err, E_TIMEOUT, "%s: no connection within %d s", nbd->uri,
-                           CONNECT_TIMEOUT_MS / 1000);
-        if (nbd_aio_is_dead(nbd->nbd) || nbd_aio_is_closed(nbd->nbd) ||
-            nbd_poll(nbd->nbd, (int)left) < 0)
-            return fail_connect(nbd, err);
-    }
-    return 0;
-}
-
-static int
 learn_export(struct nbd_source *nbd, struct err **err)
 {
-    int64_t size = nbd_get_size(nbd->nbd);
-    int64_t least = nbd_get_block_size(nbd->nbd, LIBNBD_SIZE_MINIMUM);
-    int64_t most = nbd_get_block_size(nbd->nbd, LIBNBD_SIZE_MAXIMUM);
+    struct nbd_handle *handle = nbd->connections[0].nbd;
+    int64_t size = nbd_get_size(handle);
+    int64_t least = nbd_get_block_size(handle, LIBNBD_SIZE_MINIMUM);
+    int64_t most = nbd_get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
 
     if (size < 0)
         return fail_nbd(nbd, E_SOURCE_OPEN, "size", err);
@@ -374,22 +456,52 @@ learn_export(struct nbd_source *nbd, struct err **err)
                        least, most);
     nbd->source.size = (uint64_t)size;
     nbd->source.alignment = (uint32_t)MAX(least, DISK_SECTOR);
-    nbd->has_extents = nbd_can_meta_context(nbd->nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
+    nbd->has_extents = nbd_can_meta_context(handle, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
     return 0;
 }
 
 static int
 make_poll_fd(struct nbd_source *nbd, struct err **err)
 {
-    nbd->nbd_fd = nbd_aio_get_fd(nbd->nbd);
-    nbd->epoll_events = EPOLLIN;
     nbd->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     nbd->source.poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_ctl(nbd->source.poll_fd, EPOLL_CTL_ADD, nbd->nbd_fd,
-                  &(struct epoll_event){.events = EPOLLIN}) < 0 ||
-        epoll_ctl(nbd->source.poll_fd, EPOLL_CTL_ADD, nbd->event_fd,
+    if (epoll_ctl(nbd->source.poll_fd, EPOLL_CTL_ADD, nbd->event_fd,
                   &(struct epoll_event){.events = EPOLLIN}) < 0)
         return err_set_errno(err, E_IO, errno, "epoll");
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+        nbd->connections[i] = (struct nbd_connection){
+            .uri = nbd->uri, .epoll_fd = nbd->source.poll_fd, .fd = -1, .opaque = nbd};
+    return 0;
+}
+
+/* A server that does not say that several connections see the same disk gets one. */
+static void
+plan_connections(struct nbd_source *nbd, unsigned wished)
+{
+    unsigned most = MIN(wished ? wished : DEFAULT_CONNECTIONS, MAX_CONNECTIONS);
+
+    if (nbd_can_multi_conn(nbd->connections[0].nbd) != 1)
+        most = 1;
+    climb_init(&nbd->climb, 1, 1, MIN(most, nbd->source.max_in_flight), clock_monotonic_ms());
+}
+
+int
+source_nbd_open_with(const struct source_nbd_options *options, struct disk_source **ret_source,
+                     struct err **err)
+{
+    CLEANUP(nbd_source_freep) struct nbd_source *nbd = xcalloc(1, sizeof(*nbd));
+
+    nbd->source.ops = &nbd_source_ops;
+    nbd->source.poll_fd = nbd->event_fd = -1;
+    nbd->source.max_in_flight = options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
+    nbd->finished_tail = &nbd->finished;
+    nbd->uri = xstrdup(options->uri);
+    if (make_poll_fd(nbd, err) < 0 || nbd_connection_start(&nbd->connections[0], err) < 0 ||
+        nbd_connection_wait(&nbd->connections[0], CONNECT_TIMEOUT_MS, err) < 0 ||
+        learn_export(nbd, err) < 0)
+        return -1;
+    plan_connections(nbd, options->connections);
+    *ret_source = &take(nbd)->source;
     return 0;
 }
 
@@ -397,18 +509,13 @@ int
 source_nbd_open(const char *uri, unsigned queue_depth, struct disk_source **ret_source,
                 struct err **err)
 {
-    CLEANUP(nbd_source_freep) struct nbd_source *nbd = xcalloc(1, sizeof(*nbd));
+    const struct source_nbd_options options = {.uri = uri, .queue_depth = queue_depth};
 
-    nbd->source.ops = &nbd_source_ops;
-    nbd->source.poll_fd = nbd->event_fd = -1;
-    nbd->source.max_in_flight = queue_depth ? queue_depth : DEFAULT_QUEUE_DEPTH;
-    nbd->finished_tail = &nbd->finished;
-    nbd->uri = xstrdup(uri);
-    nbd->nbd = nbd_create();
-    if (!nbd->nbd)
-        return fail_nbd(nbd, E_MEMORY, "libnbd", err);
-    if (connect_to(nbd, err) < 0 || learn_export(nbd, err) < 0 || make_poll_fd(nbd, err) < 0)
-        return -1;
-    *ret_source = &take(nbd)->source;
-    return 0;
+    return source_nbd_open_with(&options, ret_source, err);
+}
+
+unsigned
+source_nbd_connections(const struct disk_source *source)
+{
+    return of_source(source)->climb.count;
 }

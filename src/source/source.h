@@ -87,9 +87,19 @@ int source_vddk_probe(const char *libdir, char **ret_library, struct err **err);
 int source_file_open(const char *path, struct disk_pool *pool, unsigned queue_depth,
                      struct disk_source **ret_source, struct err **err);
 
-/* An NBD export, `nbd://`, `nbds://` or `nbd+unix://`; extents from base:allocation. */
+/* An NBD export, `nbd://`, `nbds://` or `nbd+unix://`; extents from base:allocation.  Reads go over as
+ * many connections as help, where the server says that it takes several. */
+struct source_nbd_options {
+    const char *uri;      /* copied */
+    unsigned queue_depth; /* reads in flight over all connections; 0: 16 */
+    unsigned connections; /* at most; 0: 4 */
+};
+int source_nbd_open_with(const struct source_nbd_options *options, struct disk_source **ret_source,
+                         struct err **err);
 int source_nbd_open(const char *uri, unsigned queue_depth, struct disk_source **ret_source,
                     struct err **err);
+/* That are used now. */
+unsigned source_nbd_connections(const struct disk_source *source);
 
 void disk_source_closep(struct disk_source **source);
 

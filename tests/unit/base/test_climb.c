@@ -84,6 +84,21 @@ a_server_that_grows_faster_is_noticed(void **state)
     assert_int_equal(climb.count, 4);
 }
 
+/* Many limits let a burst pass first. */
+static void
+a_limit_that_sets_in_later_is_noticed_at_once(void **state)
+{
+    struct server server = {.each = 1000 * MIB, .all = 1000 * MIB};
+    struct climb climb;
+
+    climb_init(&climb, 1, 1, 4, 0);
+    run(&climb, &server, 400);
+    assert_int_equal(climb.count, 1);
+    server.each = 120 * MIB;
+    run(&climb, &server, 1500);
+    assert_int_equal(climb.count, 4);
+}
+
 static void
 a_step_that_cannot_be_had_is_like_one_that_does_not_help(void **state)
 {
@@ -138,6 +153,7 @@ main(void)
         cmocka_unit_test(what_does_not_help_is_taken_back_and_seldom_tried_again),
         cmocka_unit_test(it_stops_where_the_gain_ends),
         cmocka_unit_test(a_server_that_grows_faster_is_noticed),
+        cmocka_unit_test(a_limit_that_sets_in_later_is_noticed_at_once),
         cmocka_unit_test(a_step_that_cannot_be_had_is_like_one_that_does_not_help),
         cmocka_unit_test(the_caller_may_set_the_count_within_its_bounds),
         cmocka_unit_test(slow_links_are_measured_too),

@@ -379,6 +379,89 @@ close_waits_for_reads_in_flight(void **state)
     assert_int_equal(f->good, DEPTH);
 }
 
+/* Reads the disk over and over, DEPTH at a time, until @count connections are used or @most MiB are
+ * through. */
+static void
+read_until(struct fixture *f, unsigned count, unsigned most)
+{
+    struct disk_request requests[DEPTH];
+
+    for (unsigned mib = 0; mib < most && source_nbd_connections(f->source) != count; mib += DEPTH) {
+        assert_true(begin_reads(f, requests, DEPTH));
+        while (f->in_flight)
+            wait_once(f);
+    }
+}
+
+/* A server that gives each connection 25 MiB/s. */
+static void
+start_limited(struct fixture *f, const char *filter, const char *setting)
+{
+    start_nbdkit(f,
+                 (const char *const[]){"-t", "4", "--filter=rate", filter, "memory", "8M",
+                                       "connection-rate=200M", "burstiness=0.05", setting, NULL});
+}
+
+static void
+a_limit_of_each_connection_makes_it_use_several(void **state)
+{
+    struct fixture *f = *state;
+
+    need("nbdkit");
+    start_limited(f, "--filter=noextents", NULL);
+    open_well(f);
+    assert_int_equal(source_nbd_connections(f->source), 1);
+    read_until(f, 4, 400);
+    assert_int_equal(source_nbd_connections(f->source), 4);
+    assert_int_equal(f->bad, 0);
+    /* All of them are lost together. */
+    child_stop(&f->server, 0);
+    (void)begin_reads(f, (struct disk_request[DEPTH]){0}, DEPTH);
+    while (f->in_flight)
+        wait_once(f);
+    assert_true(f->bad > 0 || err_code(f->err) == E_SOURCE_READ);
+}
+
+static void
+the_caller_bounds_the_connections(void **state)
+{
+    struct fixture *f = *state;
+    struct source_nbd_options options = {.uri = f->uri, .queue_depth = DEPTH, .connections = 1};
+
+    need("nbdkit");
+    start_limited(f, "--filter=noextents", NULL);
+    assert_int_equal(source_nbd_open_with(&options, &f->source, NULL), 0);
+    read_until(f, 2, 24);
+    assert_int_equal(source_nbd_connections(f->source), 1);
+}
+
+static void
+a_server_that_takes_one_connection_gets_one(void **state)
+{
+    struct fixture *f = *state;
+
+    need("nbdkit");
+    start_limited(f, "--filter=multi-conn", "multi-conn-mode=disable");
+    open_well(f);
+    read_until(f, 2, 24);
+    assert_int_equal(source_nbd_connections(f->source), 1);
+    assert_int_equal(f->bad, 0);
+}
+
+/* It says that it takes several, and then does not: nothing of the copy is lost by trying. */
+static void
+a_second_connection_that_is_refused_does_no_harm(void **state)
+{
+    struct fixture *f = *state;
+
+    need("nbdkit");
+    start_limited(f, "--filter=limit", "limit=1");
+    open_well(f);
+    read_until(f, 3, 64);
+    assert_int_equal(source_nbd_connections(f->source), 1);
+    assert_int_equal(f->bad, 0);
+}
+
 static void
 no_server_and_a_size_of_half_a_sector_are_refused(void **state)
 {
@@ -412,6 +495,10 @@ main(void)
         TEST(a_server_killed_in_the_middle_fails_every_read_in_flight),
         TEST(extents_of_a_dead_server_are_an_error_not_a_guess),
         TEST(close_waits_for_reads_in_flight),
+        TEST(a_limit_of_each_connection_makes_it_use_several),
+        TEST(the_caller_bounds_the_connections),
+        TEST(a_server_that_takes_one_connection_gets_one),
+        TEST(a_second_connection_that_is_refused_does_no_harm),
         TEST(no_server_and_a_size_of_half_a_sector_are_refused),
     };
 
