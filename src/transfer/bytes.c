@@ -3,10 +3,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "base/util.h"
 #include "transfer/digests.h"
+#include "transfer/hash.h"
 
 /* Sixteen zeroes at the front, and everything equal to what stands sixteen bytes before it: memcmp is
  * the one loop that the C library has in the widest form of the processor at hand. */
@@ -42,10 +41,7 @@ bytes_find_runs(const uint8_t *bytes, uint64_t offset, uint32_t length,
 static void
 digest_bytes(const void *bytes, size_t length, struct transfer_digest *ret)
 {
-    XXH128_canonical_t canonical;
-
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, length));
-    memcpy(ret->bytes, canonical.digest, sizeof(ret->bytes));
+    hash128(bytes, length, ret->bytes);
 }
 
 static struct transfer_digest zero_leaf;
