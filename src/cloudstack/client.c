@@ -332,6 +332,7 @@ ask_capabilities(struct cloudstack *cs, struct err **err)
     if (!version)
         return err_set(err, E_CS_PROTOCOL, "listCapabilities tells no CloudStack version");
     cs->version = xstrdup(version);
+    cs->capabilities = json_incref(json_object_get(answer, "capability"));
     return 0;
 }
 
@@ -368,6 +369,21 @@ cloudstack_version(const struct cloudstack *cs)
     return cs->version;
 }
 
+const json_t *
+cloudstack_capabilities(const struct cloudstack *cs)
+{
+    return cs->capabilities;
+}
+
+bool
+cloudstack_clock_skew(struct cloudstack *cs, int64_t *ret_skew_s)
+{
+    SCOPE_LOCK(&cs->mutex);
+    if (cs->is_skew_known)
+        *ret_skew_s = cs->skew_s;
+    return cs->is_skew_known;
+}
+
 void
 cloudstack_free(struct cloudstack *cs)
 {
@@ -385,6 +401,7 @@ cloudstack_free(struct cloudstack *cs)
         explicit_bzero(cs->secret_key, strlen(cs->secret_key));
     free(cs->secret_key);
     free(cs->version);
+    json_decref(cs->capabilities);
     pthread_mutex_destroy(&cs->mutex);
     free(cs);
 }

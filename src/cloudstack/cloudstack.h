@@ -33,6 +33,10 @@ int cloudstack_connect(
 void cloudstack_free(struct cloudstack *cs);
 void cloudstack_freep(struct cloudstack **cs);
 const char *cloudstack_version(const struct cloudstack *cs);
+/* What listCapabilities told when connecting; borrowed. */
+const json_t *cloudstack_capabilities(const struct cloudstack *cs);
+/* The server's clock minus ours in seconds, by the last answer; false while no answer told. */
+bool cloudstack_clock_skew(struct cloudstack *cs, int64_t *ret_skew_s);
 /* "host", "host/client", "https://host:8443/custom/client/api" ... to the full URL; the caller frees.
  * Without a scheme it is http, as the existing tool has it. */
 char *cloudstack_normalize_endpoint(const char *endpoint, struct err **err);
@@ -53,6 +57,11 @@ int cloudstack_has_param(struct cloudstack *cs, const char *command, const char 
 /* One list command over all pages: the elements of its one array.  *ret_items is owned. */
 int cloudstack_list(struct cloudstack *cs, const char *command,
                     const struct cloudstack_params *params, json_t **ret_items, struct err **err);
+
+/* listDetailOptions: the words that details such as rootDiskController may have, {detail: [word]}.
+ * *ret_details is owned. */
+int cloudstack_detail_options(struct cloudstack *cs, const char *resource_type,
+                              json_t **ret_details, struct err **err);
 
 /* ---- asynchronous jobs ------------------------------------------------------------------------ */
 

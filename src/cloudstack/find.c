@@ -185,3 +185,22 @@ cloudstack_get_pool(struct cloudstack *cs, const char *storage_id, json_t **ret_
 {
     return cloudstack_get(cs, "listStoragePools", storage_id, ret_pool, err);
 }
+
+int
+cloudstack_detail_options(struct cloudstack *cs, const char *resource_type, json_t **ret_details,
+                          struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *answer = NULL;
+    json_t *details;
+    int result;
+
+    params_add(&params, "resourcetype", resource_type);
+    result = cloudstack_call(cs, CALL_READ, "listDetailOptions", &params, &answer, err);
+    params_done(&params);
+    if (result < 0)
+        return -1;
+    details = json_object_get(json_object_get(answer, "detailoptions"), "details");
+    *ret_details = json_is_object(details) ? json_incref(details) : json_object();
+    return 0;
+}

@@ -17,6 +17,7 @@ struct known_command {
 struct cloudstack {
     struct net_client *net;
     char *endpoint, *api_key, *secret_key, *version;
+    json_t *capabilities; /* constant once connected */
     int timeout_ms;
     const volatile int *cancel;
     pthread_mutex_t mutex;

@@ -31,8 +31,8 @@ tracking_done(struct tracking *tracking)
 
 /* config.extraConfig has a key for each disk, "scsi0:0.ctkEnabled", which may say something else than
  * the VM's. */
-static bool
-is_disabled(const struct xml_node *extra_config, const struct vsphere_disk *disk)
+bool
+cbt_is_disabled(const struct xml_node *extra_config, const struct vsphere_disk *disk)
 {
     char address[32];
     CLEANUP(free_charp) char *key = NULL;
@@ -66,7 +66,7 @@ on_tracking(void *opaque, const struct object *object, struct err **err)
     for (size_t i = 0; i < disks.count; i++) {
         char address[32];
 
-        if (disks.items[i].unsupported || !is_disabled(extra_config, &disks.items[i]))
+        if (disks.items[i].unsupported || !cbt_is_disabled(extra_config, &disks.items[i]))
             continue;
         vsphere_disk_address(&disks.items[i], address);
         str_appendf(&tracking->disabled, "%s%s", tracking->disabled.length ? ", " : "", address);

@@ -56,15 +56,24 @@ datacenters_read(struct vsphere *vsphere, struct datacenters *datacenters, struc
 struct candidate {
     char *moref, *name, *uuid, *datacenter;
     bool is_template;
+    bool is_instance; /* the uuid that is looked for is its instance uuid */
 };
 VEC_DECLARE(candidates, struct candidate);
 
+/* One of these decides what is looked for: @moref, @uuid (in small letters), @name. */
 struct search {
-    const char *name;       /* that is looked for, or */
-    const char *bios_uuid;  /* this */
-    const char *datacenter; /* that is being read */
+    const char *moref, *uuid, *name;
+    const char *datacenter; /* narrows; NULL: everywhere */
     struct candidates found;
     struct str similar; /* names that differ in case only */
+    struct err *error;  /* owned: this search cannot be made */
+};
+
+/* Several searches in one reading of the inventory. */
+struct searches {
+    struct search *items;
+    size_t count;
+    const char *datacenter; /* that is being read */
 };
 
 static void
@@ -83,6 +92,7 @@ search_done(struct search *search)
         free_candidate(&search->found.items[i]);
     vec_done(&search->found);
     str_done(&search->similar);
+    err_free(search->error);
 }
 
 /* A template of that name is meant only if no machine has it. */
@@ -145,36 +155,60 @@ find_by_moref(struct vsphere *vsphere, const char *moref, char **ret_moref, stru
 
 /* ---- among all VMs ---- */
 
-static bool
-is_match(const struct search *search, const struct object *object, const char *name)
-{
-    const char *raw = object_text(object, "name"), *uuid = object_text(object, "config.uuid");
+struct seen {
+    const char *moref, *raw_name, *name, *instance_uuid, *bios_uuid;
+    bool is_template;
+};
 
-    if (search->bios_uuid)
-        return uuid && !strcasecmp(uuid, search->bios_uuid);
-    return !strcmp(name, search->name) || !strcmp(raw, search->name);
+static bool
+is_match(const struct search *search, const struct seen *vm)
+{
+    if (search->moref)
+        return !strcmp(vm->moref, search->moref);
+    if (search->uuid)
+        return (vm->instance_uuid && !strcasecmp(vm->instance_uuid, search->uuid)) ||
+               (vm->bios_uuid && !strcasecmp(vm->bios_uuid, search->uuid));
+    return !strcmp(vm->name, search->name) || !strcmp(vm->raw_name, search->name);
+}
+
+static void
+look_at_vm(struct search *search, const struct seen *vm, const char *datacenter)
+{
+    const char *uuid = vm->instance_uuid ? vm->instance_uuid : "";
+
+    if (is_match(search, vm))
+        vec_push(
+            &search->found,
+            ((struct candidate){.moref = xstrdup(vm->moref),
+                                .name = xstrdup(vm->name),
+                                .uuid = xstrdup(uuid),
+                                .datacenter = xstrdup(datacenter),
+                                .is_template = vm->is_template,
+                                .is_instance = search->uuid && !strcasecmp(uuid, search->uuid)}));
+    else if (search->name && !strcasecmp(vm->name, search->name))
+        str_appendf(&search->similar, "%s\"%.120s\"", search->similar.length ? ", " : "", vm->name);
 }
 
 static int
 on_vm(void *opaque, const struct object *object, struct err **err)
 {
-    struct search *search = opaque;
-    const char *raw = object_text(object, "name");
-    const char *uuid = object_text(object, "config.instanceUuid");
-    CLEANUP(free_charp) char *name = raw ? inventory_unescape_name(raw) : NULL;
+    const struct searches *searches = opaque;
+    struct seen vm = {.moref = object->moref,
+                      .raw_name = object_text(object, "name"),
+                      .instance_uuid = object_text(object, "config.instanceUuid"),
+                      .bios_uuid = object_text(object, "config.uuid"),
+                      .is_template = object_is_true(object, "config.template")};
+    CLEANUP(free_charp) char *name = vm.raw_name ? inventory_unescape_name(vm.raw_name) : NULL;
 
     if (!name)
         return 0;
-    if (is_match(search, object, name)) {
-        struct candidate c = {.moref = xstrdup(object->moref),
-                              .name = take(name),
-                              .uuid = xstrdup(uuid ? uuid : ""),
-                              .datacenter = xstrdup(search->datacenter),
-                              .is_template = object_is_true(object, "config.template")};
+    vm.name = name;
+    for (size_t i = 0; i < searches->count; i++) {
+        struct search *search = &searches->items[i];
 
-        vec_push(&search->found, c);
-    } else if (search->name && !strcasecmp(name, search->name)) {
-        str_appendf(&search->similar, "%s\"%.120s\"", search->similar.length ? ", " : "", name);
+        if (!search->error &&
+            (!search->datacenter || !strcmp(search->datacenter, searches->datacenter)))
+            look_at_vm(search, &vm, searches->datacenter);
     }
     return 0;
 }
@@ -193,29 +227,52 @@ check_datacenter(const struct datacenters *datacenters, const char *wanted, stru
     return err_hint(err, "this account sees: %s", str_text(&names));
 }
 
-/* @wanted NULL: in all data centres. */
+/* Whether anybody looks there. */
+static bool
+is_wanted(const struct searches *searches, const char *datacenter)
+{
+    for (size_t i = 0; i < searches->count; i++) {
+        const struct search *search = &searches->items[i];
+
+        if (!search->error && (!search->datacenter || !strcmp(search->datacenter, datacenter)))
+            return true;
+    }
+    return false;
+}
+
+/* Reads the inventory once for all of them. */
 static int
-search_all(struct vsphere *vsphere, const char *wanted, struct search *search, struct err **err)
+search_all(struct vsphere *vsphere, struct search *items, size_t count, struct err **err)
 {
     static const char *const paths[] = {"name", "config.instanceUuid", "config.uuid",
                                         "config.template", NULL};
     CLEANUP(datacenters_done) struct datacenters datacenters = {0};
+    struct searches searches = {.items = items, .count = count};
 
     if (datacenters_read(vsphere, &datacenters, err) < 0)
         return -1;
-    if (wanted && check_datacenter(&datacenters, wanted, err) < 0)
-        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (items[i].datacenter && !items[i].error)
+            (void)check_datacenter(&datacenters, items[i].datacenter, &items[i].error);
     for (size_t i = 0; i < datacenters.count; i++) {
         const struct datacenter *dc = &datacenters.items[i];
 
-        if (wanted && strcmp(wanted, dc->name) != 0)
+        if (!is_wanted(&searches, dc->name))
             continue;
-        search->datacenter = dc->name;
-        if (props_read_below(vsphere, dc->type, dc->moref, "VirtualMachine", paths, on_vm, search,
-                             err) < 0)
+        searches.datacenter = dc->name;
+        if (props_read_below(vsphere, dc->type, dc->moref, "VirtualMachine", paths, on_vm,
+                             &searches, err) < 0)
             return -1;
     }
     return 0;
+}
+
+static int
+search_one(struct vsphere *vsphere, struct search *search, struct err **err)
+{
+    if (search_all(vsphere, search, 1, err) < 0)
+        return -1;
+    return search->error ? err_move(err, &search->error) : 0;
 }
 
 /* ---- by uuid ---- */
@@ -240,34 +297,53 @@ find_by_instance_uuid(struct vsphere *vsphere, const char *uuid, char **ret_more
     return 0;
 }
 
+static char *
+lower_case(const char *text)
+{
+    char *lower = xstrdup(text);
+
+    for (char *p = lower; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return lower;
+}
+
 /* The instance uuid is vCenter's own and unique; a BIOS uuid is copied with a clone, and the index
  * gives any one of those that have it: so all VMs are looked at. */
 static int
+conclude_uuid(struct search *search, size_t *ret_index, struct err **err)
+{
+    CLEANUP(free_charp) char *what = xasprintf("BIOS uuid %s", search->uuid);
+
+    *ret_index = 0;
+    for (size_t i = 0; i < search->found.count; i++)
+        if (search->found.items[i].is_instance) {
+            *ret_index = i;
+            return 0;
+        }
+    if (!search->found.count)
+        return err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the uuid %s", search->uuid);
+    return search->found.count > 1 ? fail_ambiguous(&search->found, what, err) : 0;
+}
+
+static int
 find_by_uuid(struct vsphere *vsphere, const char *uuid, char **ret_moref, struct err **err)
 {
-    CLEANUP(free_charp) char *lower = xstrdup(uuid);
-    CLEANUP(free_charp) char *what = NULL;
-    CLEANUP(search_done) struct search search = {.bios_uuid = lower};
+    CLEANUP(free_charp) char *lower = lower_case(uuid);
+    CLEANUP(search_done) struct search search = {.uuid = lower};
     char *moref = NULL;
+    size_t index;
 
     if (!xml_is_text(uuid))
         return err_set(err, E_VSPHERE_NOT_FOUND, "the uuid is no text");
-    for (char *p = lower; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
     if (find_by_instance_uuid(vsphere, lower, &moref, err) < 0)
         return -1;
     if (moref) {
         *ret_moref = moref;
         return 0;
     }
-    if (search_all(vsphere, NULL, &search, err) < 0)
+    if (search_one(vsphere, &search, err) < 0 || conclude_uuid(&search, &index, err) < 0)
         return -1;
-    if (!search.found.count)
-        return err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the uuid %s", lower);
-    what = xasprintf("BIOS uuid %s", lower);
-    if (search.found.count > 1)
-        return fail_ambiguous(&search.found, what, err);
-    *ret_moref = take(search.found.items[0].moref);
+    *ret_moref = take(search.found.items[index].moref);
     return 0;
 }
 
@@ -293,39 +369,56 @@ find_by_path(struct vsphere *vsphere, const char *path, char **ret_moref, struct
 }
 
 static int
+fail_not_found(const struct search *search, struct err **err)
+{
+    err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the name %.200s%s%s", search->name,
+            search->datacenter ? " in datacenter " : "",
+            search->datacenter ? search->datacenter : "");
+    return search->similar.length
+               ? err_hint(err, "names are compared with case; there is %s",
+                          str_text(&search->similar))
+               : err_hint(err,
+                          "the account must be allowed to see the VM (System.View, System.Read)");
+}
+
+/* *ret_moref is owned; *ret_index is set only when the VM is among those found. */
+static int
+conclude_name(struct vsphere *vsphere, struct search *search, char **ret_moref, size_t *ret_index,
+              struct err **err)
+{
+    CLEANUP(free_charp) char *what = xasprintf("name %.200s", search->name);
+    char *moref = NULL;
+
+    drop_templates(&search->found);
+    if (search->found.count > 1)
+        return fail_ambiguous(&search->found, what, err);
+    if (search->found.count == 1) {
+        *ret_moref = xstrdup(search->found.items[0].moref);
+        *ret_index = 0;
+        return 0;
+    }
+    if (strchr(search->name, '/') && find_by_path(vsphere, search->name, &moref, err) < 0)
+        return -1;
+    if (!moref)
+        return fail_not_found(search, err);
+    *ret_moref = moref;
+    return 0;
+}
+
+static int
 find_by_name(struct vsphere *vsphere, const struct vsphere_selector *selector, char **ret_moref,
              struct err **err)
 {
-    CLEANUP(free_charp) char *what = xasprintf("name %.200s", selector->name);
     CLEANUP(search_done)
-    struct search search = {.name = selector->name, .similar = STR_INIT(MAX_TEXT)};
-    char *moref = NULL;
+    struct search search = {
+        .name = selector->name, .datacenter = selector->datacenter, .similar = STR_INIT(MAX_TEXT)};
+    size_t index;
 
     if (!xml_is_text(selector->name))
         return err_set(err, E_VSPHERE_NOT_FOUND, "the VM's name is no text");
-    if (search_all(vsphere, selector->datacenter, &search, err) < 0)
+    if (search_one(vsphere, &search, err) < 0)
         return -1;
-    drop_templates(&search.found);
-    if (search.found.count > 1)
-        return fail_ambiguous(&search.found, what, err);
-    if (search.found.count == 1) {
-        *ret_moref = take(search.found.items[0].moref);
-        return 0;
-    }
-    if (strchr(selector->name, '/') && find_by_path(vsphere, selector->name, &moref, err) < 0)
-        return -1;
-    if (moref) {
-        *ret_moref = moref;
-        return 0;
-    }
-    err_set(err, E_VSPHERE_NOT_FOUND, "no VM has the %s%s%s", what,
-            selector->datacenter ? " in datacenter " : "",
-            selector->datacenter ? selector->datacenter : "");
-    return search.similar.length
-               ? err_hint(err, "names are compared with case; there is %s",
-                          str_text(&search.similar))
-               : err_hint(err,
-                          "the account must be allowed to see the VM (System.View, System.Read)");
+    return conclude_name(vsphere, &search, ret_moref, &index, err);
 }
 
 int
@@ -350,4 +443,94 @@ vsphere_find_vm(struct vsphere *vsphere, const struct vsphere_selector *selector
         if (err_code(error) != E_VSPHERE_SESSION || is_second)
             return err_move(err, &error);
     }
+}
+
+/* ---- many --------------------------------------------------------------------------------------- */
+
+#define NOT_LISTED SIZE_MAX
+
+static int
+conclude(struct vsphere *vsphere, struct search *search, char **ret_moref, size_t *ret_index,
+         struct err **err)
+{
+    *ret_index = NOT_LISTED;
+    if (search->error)
+        return err_move(err, &search->error);
+    if (search->name)
+        return conclude_name(vsphere, search, ret_moref, ret_index, err);
+    if (search->moref && !search->found.count) /* perhaps where no listing reaches */
+        return find_by_moref(vsphere, search->moref, ret_moref, err);
+    if (search->moref)
+        *ret_index = 0;
+    else if (conclude_uuid(search, ret_index, err) < 0)
+        return -1;
+    *ret_moref = xstrdup(search->found.items[*ret_index].moref);
+    return 0;
+}
+
+static void
+prepare_search(const struct vsphere_selector *selector, char *lower_uuid, struct search *ret)
+{
+    *ret = (struct search){.similar = STR_INIT(MAX_TEXT)};
+    if (selector->moref) {
+        ret->moref = selector->moref;
+    } else if (selector->uuid) {
+        ret->uuid = lower_uuid;
+    } else if (selector->name) {
+        ret->name = selector->name;
+        ret->datacenter = selector->datacenter;
+    } else {
+        (void)err_set(&ret->error, E_BUG, "no moref, uuid or name to find a VM by");
+        ret->name = "";
+    }
+    if (!xml_is_text(ret->moref ? ret->moref : ret->uuid ? ret->uuid : ret->name))
+        (void)err_set(&ret->error, E_VSPHERE_NOT_FOUND, "what the VM is called by is no text");
+}
+
+static int
+search_many(struct vsphere *vsphere, struct search *items, size_t count, struct err **err)
+{
+    struct err *error = NULL;
+
+    if (search_all(vsphere, items, count, &error) == 0)
+        return 0;
+    if (err_code(error) != E_VSPHERE_SESSION)
+        return err_move(err, &error);
+    /* Views and pages die with their session: from the start, once. */
+    err_free(error);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < items[i].found.count; k++)
+            free_candidate(&items[i].found.items[k]);
+        items[i].found.count = 0;
+        str_clear(&items[i].similar);
+    }
+    return search_all(vsphere, items, count, err);
+}
+
+int
+find_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors, size_t count,
+         char **ret_morefs, char **ret_datacenters, struct err **ret_errors, struct err **err)
+{
+    struct search *items = xcalloc(count + 1, sizeof(*items));
+    char **uuids = xcalloc(count + 1, sizeof(*uuids));
+    int result;
+
+    for (size_t i = 0; i < count; i++) {
+        uuids[i] = selectors[i].uuid ? lower_case(selectors[i].uuid) : NULL;
+        prepare_search(&selectors[i], uuids[i], &items[i]);
+    }
+    result = search_many(vsphere, items, count, err);
+    for (size_t i = 0; i < count; i++) {
+        size_t index;
+
+        if (result == 0 &&
+            conclude(vsphere, &items[i], &ret_morefs[i], &index, &ret_errors[i]) == 0 &&
+            index != NOT_LISTED)
+            ret_datacenters[i] = xstrdup(items[i].found.items[index].datacenter);
+        search_done(&items[i]);
+        free(uuids[i]);
+    }
+    free(uuids);
+    free(items);
+    return result;
 }

@@ -103,6 +103,10 @@ int props_retrieve(struct vsphere *vsphere, const struct str *spec, object_fn fn
 /* Properties of one object; E_VSPHERE_NOT_FOUND when it is gone. */
 int props_read(struct vsphere *vsphere, const char *type, const char *moref,
                const char *const *paths, object_fn fn, void *opaque, struct err **err);
+/* Properties of many objects of one @type; one that is gone is left out. */
+int props_read_many(struct vsphere *vsphere, const char *type, const char *const *morefs,
+                    size_t count, const char *const *paths, object_fn fn, void *opaque,
+                    struct err **err);
 /* Properties of every object of @type below @container. */
 int props_read_below(struct vsphere *vsphere, const char *container_type, const char *container,
                      const char *type, const char *const *paths, object_fn fn, void *opaque,
@@ -138,7 +142,17 @@ bool devices_has_type(const struct xml_node *devices, const char *xsi_type);
 void snapshots_read(const struct xml_node *value, struct vsphere_snapshots *ret_snapshots);
 void snapshots_done(struct vsphere_snapshots *snapshots);
 
+/* ---- cbt.c ---- */
+
+/* Whether the disk's own key in @extra_config (may be NULL) turns tracking off. */
+bool cbt_is_disabled(const struct xml_node *extra_config, const struct vsphere_disk *disk);
+
 /* ---- find.c ---- */
+
+/* What vsphere_find_vm finds, for many: ret_morefs[i], and ret_datacenters[i] with the name where it
+ * is known (else NULL), or ret_errors[i]; all owned by the caller. */
+int find_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors, size_t count,
+             char **ret_morefs, char **ret_datacenters, struct err **ret_errors, struct err **err);
 
 struct datacenter {
     const char *type; /* "Datacenter", or "Folder" for the root where none is visible */

@@ -334,6 +334,22 @@ append_vm_sets(const struct vsphere *vsphere, struct str *spec, bool with_snapsh
     str_append(spec, "</propSet>");
 }
 
+/* Up to the data centre, through a vApp where there is one, and aside to the rest. */
+#define TO_NETWORKS                                                                                \
+    "<selectSet xsi:type=\"TraversalSpec\"><name>network</name><type>VirtualMachine</type>"        \
+    "<path>network</path><skip>false</skip></selectSet>"
+#define TO_HOST_AND_DATASTORES                                                                     \
+    "<selectSet xsi:type=\"TraversalSpec\"><name>host</name><type>VirtualMachine</type>"           \
+    "<path>runtime.host</path><skip>false</skip></selectSet>"                                      \
+    "<selectSet xsi:type=\"TraversalSpec\"><name>datastore</name><type>VirtualMachine</type>"      \
+    "<path>datastore</path><skip>false</skip></selectSet>"
+#define TO_DATACENTER                                                                              \
+    "<selectSet xsi:type=\"TraversalSpec\"><name>parent</name><type>ManagedEntity</type>"          \
+    "<path>parent</path><skip>false</skip><selectSet><name>parent</name></selectSet></selectSet>"  \
+    "<selectSet xsi:type=\"TraversalSpec\"><name>vapp</name><type>VirtualMachine</type>"           \
+    "<path>parentVApp</path><skip>false</skip><selectSet><name>parent</name></selectSet>"          \
+    "</selectSet>"
+
 int
 vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *ret_vm,
                 struct err **err)
@@ -348,22 +364,8 @@ vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *r
     props_append_set(&spec, "Datastore", datastore_paths);
     str_append(&spec, "<objectSet>");
     xml_append_ref(&spec, "obj", "VirtualMachine", moref);
-    /* Up to the data centre, through a vApp where there is one, and aside to the rest. */
-    str_append(&spec,
-               "<skip>false</skip>"
-               "<selectSet xsi:type=\"TraversalSpec\"><name>parent</name><type>ManagedEntity</type>"
-               "<path>parent</path><skip>false</skip>"
-               "<selectSet><name>parent</name></selectSet></selectSet>"
-               "<selectSet xsi:type=\"TraversalSpec\"><name>vapp</name><type>VirtualMachine</type>"
-               "<path>parentVApp</path><skip>false</skip>"
-               "<selectSet><name>parent</name></selectSet></selectSet>"
-               "<selectSet xsi:type=\"TraversalSpec\"><name>network</name>"
-               "<type>VirtualMachine</type><path>network</path><skip>false</skip></selectSet>"
-               "<selectSet xsi:type=\"TraversalSpec\"><name>host</name>"
-               "<type>VirtualMachine</type><path>runtime.host</path><skip>false</skip></selectSet>"
-               "<selectSet xsi:type=\"TraversalSpec\"><name>datastore</name>"
-               "<type>VirtualMachine</type><path>datastore</path><skip>false</skip></selectSet>"
-               "</objectSet>");
+    str_append(&spec, "<skip>false</skip>" TO_DATACENTER TO_NETWORKS TO_HOST_AND_DATASTORES
+                      "</objectSet>");
     if (props_retrieve(vsphere, &spec, on_read, &reading, err) < 0)
         return err_wrap(err, "VM %s", moref);
     if (!reading.is_seen)
@@ -382,6 +384,162 @@ vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_vm *r
     *ret_vm = reading.vm;
     memset(&reading.vm, 0, sizeof(reading.vm));
     return 0;
+}
+
+/* ---- several VMs ---- */
+
+#define VMS_IN_ONE_CALL 100
+
+struct batch {
+    char *const *morefs; /* NULL: not to be read */
+    size_t count;
+    struct vsphere_vm *vms;
+    struct err **errors;
+    struct networks networks;
+};
+
+static int
+on_batch(void *opaque, const struct object *object, struct err **err)
+{
+    struct batch *batch = opaque;
+    struct reading reading = {0};
+
+    if (strcmp(object->type, "VirtualMachine") != 0) {
+        add_network(&batch->networks, object);
+        return 0;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!batch->morefs[i] || strcmp(batch->morefs[i], object->moref) != 0 ||
+            batch->vms[i].moref || batch->errors[i])
+            continue;
+        if (on_read(&reading, object, &batch->errors[i]) == 0)
+            batch->vms[i] = reading.vm;
+        else
+            reading_done(&reading);
+        reading = (struct reading){0};
+    }
+    return 0;
+}
+
+static int
+read_batch(struct vsphere *vsphere, struct batch *batch, size_t first, size_t count,
+           struct err **err)
+{
+    CLEANUP(str_done) struct str spec = STR_INIT(MAX_ARGS);
+
+    append_vm_sets(vsphere, &spec, true);
+    props_append_set(&spec, "Network", name_paths);
+    for (size_t i = first; i < first + count; i++) {
+        if (!batch->morefs[i])
+            continue;
+        str_append(&spec, "<objectSet>");
+        xml_append_ref(&spec, "obj", "VirtualMachine", batch->morefs[i]);
+        str_append(&spec, "<skip>false</skip>" TO_NETWORKS "</objectSet>");
+    }
+    str_append(&spec, "<reportMissingObjectsInResults>true</reportMissingObjectsInResults>");
+    return props_retrieve(vsphere, &spec, on_batch, batch, err);
+}
+
+/* One that no listing showed is read by itself, with the way up to its data centre. */
+static void
+read_singly(struct vsphere *vsphere, char *const *morefs, char *const *datacenters, size_t count,
+            struct vsphere_vm *vms, struct err **errors)
+{
+    for (size_t i = 0; i < count; i++)
+        if (morefs[i] && !datacenters[i] && !errors[i])
+            (void)vsphere_read_vm(vsphere, morefs[i], &vms[i], &errors[i]);
+}
+
+static int
+read_found(struct vsphere *vsphere, char *const *morefs, char *const *datacenters, size_t count,
+           struct vsphere_vm *vms, struct err **errors, struct err **err)
+{
+    CLEANUP(free_charp) char *memory = xcalloc(count + 1, sizeof(char *));
+    char **wanted = (char **)memory;
+    struct batch batch = {.morefs = wanted, .count = count, .vms = vms, .errors = errors};
+    int result = 0;
+
+    for (size_t i = 0; i < count; i++)
+        wanted[i] = datacenters[i] ? morefs[i] : NULL;
+    for (size_t i = 0; result == 0 && i < count; i += VMS_IN_ONE_CALL)
+        result = read_batch(vsphere, &batch, i, MIN(count - i, (size_t)VMS_IN_ONE_CALL), err);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        if (!wanted[i] || errors[i])
+            continue;
+        if (!vms[i].moref) {
+            (void)err_set(&errors[i], E_VSPHERE_NOT_FOUND, "VM %s does not exist", wanted[i]);
+            continue;
+        }
+        free(vms[i].datacenter);
+        vms[i].datacenter = xstrdup(datacenters[i]);
+        name_networks(&vms[i].nics, &batch.networks);
+    }
+    networks_done(&batch.networks);
+    if (result == 0)
+        read_singly(vsphere, morefs, datacenters, count, vms, errors);
+    return result;
+}
+
+static void
+free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
+static int
+read_many(struct vsphere *vsphere, const struct vsphere_selector *selectors, size_t count,
+          struct vsphere_vm *ret_vms, struct err **ret_errors, struct err **err)
+{
+    struct vsphere_vm *vms = xcalloc(count + 1, sizeof(*vms));
+    struct err **errors = xcalloc(count + 1, sizeof(*errors));
+    char **morefs = xcalloc(count + 1, sizeof(*morefs));
+    char **datacenters = xcalloc(count + 1, sizeof(*datacenters));
+    int result = find_vms(vsphere, selectors, count, morefs, datacenters, errors, err);
+
+    if (result == 0)
+        result = read_found(vsphere, morefs, datacenters, count, vms, errors, err);
+    for (size_t i = 0; i < count; i++) {
+        if (result == 0) {
+            ret_vms[i] = vms[i];
+            ret_errors[i] = errors[i];
+        } else {
+            vsphere_vm_done(&vms[i]);
+            err_free(errors[i]);
+        }
+    }
+    free_texts(morefs, count);
+    free_texts(datacenters, count);
+    free(vms);
+    free(errors);
+    return result;
+}
+
+/* For one VM the whole inventory need not be read. */
+static int
+read_one(struct vsphere *vsphere, const struct vsphere_selector *selector,
+         struct vsphere_vm *ret_vm, struct err **ret_error, struct err **err)
+{
+    CLEANUP(free_charp) char *moref = NULL;
+    struct err *error = NULL;
+
+    if (vsphere_find_vm(vsphere, selector, &moref, &error) == 0 &&
+        vsphere_read_vm(vsphere, moref, ret_vm, &error) == 0)
+        return 0;
+    if (err_class(error) == ERR_CLASS_RETRY || err_code(error) == E_CANCELLED)
+        return err_move(err, &error);
+    *ret_error = error;
+    return 0;
+}
+
+int
+vsphere_read_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors, size_t count,
+                 struct vsphere_vm *ret_vms, struct err **ret_errors, struct err **err)
+{
+    if (count == 1)
+        return read_one(vsphere, selectors, ret_vms, ret_errors, err);
+    return read_many(vsphere, selectors, count, ret_vms, ret_errors, err);
 }
 
 /* ---- all VMs ---- */

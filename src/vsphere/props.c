@@ -166,6 +166,34 @@ props_read(struct vsphere *vsphere, const char *type, const char *moref, const c
     return props_retrieve(vsphere, &spec, fn, opaque, err);
 }
 
+/* Objects in one request: as many as come in one answer. */
+static int
+read_some(struct vsphere *vsphere, const char *type, const char *const *morefs, size_t count,
+          const char *const *paths, object_fn fn, void *opaque, struct err **err)
+{
+    CLEANUP(str_done) struct str spec = STR_INIT(MAX_ARGS);
+
+    props_append_set(&spec, type, paths);
+    for (size_t i = 0; i < count; i++) {
+        str_append(&spec, "<objectSet>");
+        xml_append_ref(&spec, "obj", type, morefs[i]);
+        str_append(&spec, "</objectSet>");
+    }
+    str_append(&spec, "<reportMissingObjectsInResults>true</reportMissingObjectsInResults>");
+    return props_retrieve(vsphere, &spec, fn, opaque, err);
+}
+
+int
+props_read_many(struct vsphere *vsphere, const char *type, const char *const *morefs, size_t count,
+                const char *const *paths, object_fn fn, void *opaque, struct err **err)
+{
+    for (size_t i = 0; i < count; i += PAGE_OBJECTS)
+        if (read_some(vsphere, type, morefs + i, MIN(count - i, (size_t)PAGE_OBJECTS), paths, fn,
+                      opaque, err) < 0)
+            return -1;
+    return 0;
+}
+
 /* ---- container views ---- */
 
 static int

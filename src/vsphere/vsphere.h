@@ -16,6 +16,7 @@
 #include "base/extents.h"
 #include "base/vec.h"
 #include "net/net.h"
+#include "vsphere/facts.h"
 
 struct err;
 struct vsphere;

@@ -11,6 +11,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -141,6 +142,21 @@ def test_find_by_name_moref_and_uuid(vcsim):
     assert vcsim.probe("find", "uuid", vm["bios_uuid"]) == moref
     assert vcsim.probe("find", "name", "DC1_H0_VM1", "DC1") == moref
     assert vcsim.probe("find", "name", "/DC1/vm/DC1_H0_VM1") == moref
+
+
+def test_facts_of_many_vms_in_few_calls(vcsim):
+    facts = vcsim.probe("facts", "DC0_H0_VM0", "DC1_H0_VM1")
+    assert [f["vm"]["name"] for f in facts["vms"]] == ["DC0_H0_VM0", "DC1_H0_VM1"]
+    assert [f["vm"]["datacenter"] for f in facts["vms"]] == ["DC0", "DC1"]
+    for fact, name in zip(facts["vms"], ("DC0_H0_VM0", "DC1_H0_VM1")):
+        assert fact["vm"] == vcsim.probe("read", vcsim.named(name))  # the same as one by one
+        assert fact["host"] in [h["moref"] for h in facts["hosts"]] and not fact["tolerant"]
+        assert fact["vm"]["disks"][0]["datastore"] in [d["moref"] for d in facts["datastores"]]
+    assert all(h["version"] for h in facts["hosts"])
+    assert all(d["accessible"] and d["free"] > 0 for d in facts["datastores"])
+    assert abs(facts["time"] - time.time()) < 60
+    assert facts["missing"] == ""
+    assert vcsim.probe("facts", "DC0_H0_VM0", "no-such")["error"] == "E_VSPHERE_NOT_FOUND"
 
 
 def test_what_does_not_exist_is_not_found(vcsim):

@@ -167,6 +167,43 @@ test_connect_learns_the_version(void **state)
 }
 
 static void
+test_capabilities_and_clock_are_kept(void **state)
+{
+    struct script *s = *state;
+    int64_t skew_s = 0;
+
+    say(s, 200,
+        "{\"listcapabilitiesresponse\":{\"capability\":{\"cloudstackversion\":\"4.20.0.0\","
+        "\"customdiskofferingminsize\":1}}}");
+    s->answers[0].date = "Wed, 01 Jan 2020 00:00:00 GMT";
+    assert_int_equal(connect_to(s), 0);
+    assert_int_equal(json_integer_value(json_object_get(cloudstack_capabilities(s->cs),
+                                                        "customdiskofferingminsize")),
+                     1);
+    assert_true(cloudstack_clock_skew(s->cs, &skew_s));
+    assert_true(skew_s < -1000000);
+}
+
+static void
+test_detail_options_are_a_map_of_words(void **state)
+{
+    struct script *s = *state;
+    CLEANUP(json_freep) json_t *details = NULL, *none = NULL;
+
+    say(s, 200, CAPABLE);
+    say(s, 200,
+        "{\"listdetailoptionsresponse\":{\"detailoptions\":{\"details\":{\"nicAdapter\":"
+        "[\"virtio\",\"e1000\"]}}}}");
+    say(s, 200, "{\"listdetailoptionsresponse\":{}}");
+    assert_int_equal(connect_to(s), 0);
+    assert_int_equal(cloudstack_detail_options(s->cs, "UserVm", &details, &s->err), 0);
+    assert_true(body_has(s, 1, "resourcetype=UserVm"));
+    assert_int_equal(json_array_size(json_object_get(details, "nicAdapter")), 2);
+    assert_int_equal(cloudstack_detail_options(s->cs, "UserVm", &none, &s->err), 0);
+    assert_int_equal(json_object_size(none), 0);
+}
+
+static void
 test_wrong_key_is_auth(void **state)
 {
     struct script *s = *state;
@@ -739,6 +776,8 @@ main(void)
 #define T(name)    cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         BARE(test_connect_learns_the_version),
+        BARE(test_capabilities_and_clock_are_kept),
+        BARE(test_detail_options_are_a_map_of_words),
         BARE(test_wrong_key_is_auth),
         BARE(test_clock_skew_is_named_on_401),
         BARE(test_html_is_no_cloudstack),

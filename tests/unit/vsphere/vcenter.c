@@ -47,6 +47,7 @@ static const char service_content[] =
     "<viewManager type=\"ViewManager\">vm-manager</viewManager><about><name>VMware vCenter Server"
     "</name><fullName>VMware vCenter Server 8.0.2 build-1</fullName></about>"
     "<sessionManager type=\"SessionManager\">sm</sessionManager>"
+    "<authorizationManager type=\"AuthorizationManager\">auth-1</authorizationManager>"
     "<searchIndex type=\"SearchIndex\">si</searchIndex></returnval>";
 
 static char *
