@@ -13,7 +13,7 @@ list_capabilities(struct lab_cloudstack *cs, const struct cs_request *rq, json_t
 {
     *ret = json_pack("{s:{s:o,s:b,s:i,s:i,s:b,s:i}}", "capability", "cloudstackversion",
                      json_sprintf("%s.0", cs->version), "dynamicrolesenabled", true,
-                     "customdiskofferingminsize", 1, "customdiskofferingmaxsize", 1024,
+                     "customdiskofferingminsize", 0, "customdiskofferingmaxsize", CS_MAX_CUSTOM_GIB,
                      "securitygroupsenabled", false, "defaultuipagesize", 20);
     return 0;
 }
@@ -98,6 +98,7 @@ list_fixed(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
         {"listAccounts", "account"},
         {"listProjects", "project"},
         {"listTags", "tag"},
+        {"listConfigurations", "configuration"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++)
@@ -192,6 +193,7 @@ static const struct cs_command COMMANDS[] = {
     {"listAccounts", list_fixed},
     {"listProjects", list_fixed},
     {"listTags", list_fixed},
+    {"listConfigurations", list_fixed},
     {"createTags", create_tags},
     {"queryAsyncJobResult", cs_query_job},
     {"listAsyncJobs", cs_list_jobs},

@@ -119,6 +119,9 @@ int cs_schema_check(const struct lab_cloudstack *cs, struct cs_request *rq, stru
 /* ---- world.c: what there is -------------------------------------------------------------------- */
 
 json_t *cs_world_new(const struct lab_cloudstack *cs);
+/* {kind, name, set: {key: value}} on top of what is there; null takes a key away.  E_CONFIG. */
+int cs_world_change(struct lab_cloudstack *cs, const json_t *change, struct err **err);
+int cs_world_change_all(struct lab_cloudstack *cs, const json_t *changes, struct err **err);
 json_t *cs_all(const struct lab_cloudstack *cs, const char *kind); /* borrowed array */
 json_t *cs_find(const struct lab_cloudstack *cs, const char *kind, const char *id); /* or NULL */
 /* The kind that a parameter's id must be of: "zoneid" -> "zone"; NULL: not known. */
@@ -161,6 +164,8 @@ struct cs_command {
 const struct cs_command *cs_find_command(const char *name); /* commands.c; NULL: not built */
 
 /* import.c */
+#define CS_MAX_CUSTOM_GIB 1024 /* custom.diskoffering.size.max; the smallest is 0 here, for tests */
+bool cs_has_host(const struct lab_cloudstack *cs, bool needs_uefi); /* one that is up */
 int cs_import_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_import_volume(struct lab_cloudstack *, const struct cs_request *, json_t **,
                      struct cs_error *);

@@ -51,6 +51,110 @@ set_owner(const struct lab_cloudstack *cs, const struct cs_request *rq, json_t *
     return 0;
 }
 
+/* ---- limits and room -------------------------------------------------------------------------- */
+
+/* "Unlimited", absent, or how much is left. */
+static bool
+has_left(const json_t *owner, const char *key, double wanted)
+{
+    const json_t *value = json_object_get(owner, key);
+    const char *text = json_string_value(value);
+    char *end;
+    double left = json_is_number(value) ? json_number_value(value) : -1;
+
+    if (text) {
+        left = strtod(text, &end);
+        if (end == text || *end)
+            return true;
+    }
+    return left < 0 || left >= wanted;
+}
+
+/* The account or project that @object was given to. */
+static const json_t *
+owner_of(const struct lab_cloudstack *cs, const json_t *object)
+{
+    const json_t *account;
+    size_t i;
+
+    if (*cs_text(object, "projectid"))
+        return cs_find(cs, "project", cs_text(object, "projectid"));
+    json_array_foreach (cs_all(cs, "account"), i, account) {
+        if (!strcmp(cs_text(account, "name"), cs_text(object, "account")))
+            return account;
+    }
+    return NULL;
+}
+
+static int
+check_limits(const json_t *owner, const char *const *keys, const double *amounts, size_t count,
+             struct cs_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!has_left(owner, keys[i], amounts[i]))
+            return cs_fail(error, CS_INTERNAL,
+                           "VM resource allocation error for account: %s. Maximum amount of "
+                           "resources of Type = '%s' for Account in Domain has been exceeded.",
+                           cs_text(owner, "id"), keys[i]);
+    return 0;
+}
+
+static double
+threshold(const struct lab_cloudstack *cs, const char *name)
+{
+    const json_t *setting;
+    size_t i;
+
+    json_array_foreach (cs_all(cs, "configuration"), i, setting) {
+        if (!strcmp(cs_text(setting, "name"), name))
+            return strtod(cs_text(setting, "value"), NULL);
+    }
+    return 1;
+}
+
+/* The allocators' rule: beyond its thresholds nothing is placed on a pool. */
+static bool
+has_room(const struct lab_cloudstack *cs, const json_t *pool)
+{
+    double total = json_number_value(json_object_get(pool, "disksizetotal"));
+    double used = json_number_value(json_object_get(pool, "disksizeused"));
+    double allocated = json_number_value(json_object_get(pool, "disksizeallocated"));
+    double factor = strtod(cs_text(pool, "overprovisionfactor"), NULL);
+
+    return used <= total * threshold(cs, "pool.storage.capacity.disablethreshold") &&
+           allocated <=
+               total * factor * threshold(cs, "pool.storage.allocated.capacity.disablethreshold");
+}
+
+static bool
+has_tags(const char *wanted, const char *offered)
+{
+    CLEANUP(free_charp) char *copy = xstrdup(wanted), *padded = xasprintf(",%s,", offered);
+
+    for (char *rest = copy, *word; (word = strsep(&rest, ",")) != NULL;) {
+        CLEANUP(free_charp) char *framed = xasprintf(",%s,", word);
+
+        if (*word && !strstr(padded, framed))
+            return false;
+    }
+    return true;
+}
+
+bool
+cs_has_host(const struct lab_cloudstack *cs, bool needs_uefi)
+{
+    const json_t *host;
+    size_t i;
+
+    json_array_foreach (cs_all(cs, "host"), i, host) {
+        if (!strcmp(cs_text(host, "state"), "Up") &&
+            !strcmp(cs_text(host, "resourcestate"), "Enabled") &&
+            (!needs_uefi || json_is_true(json_object_get(host, "ueficapability"))))
+            return true;
+    }
+    return false;
+}
+
 /* ---- importVm --------------------------------------------------------------------------------- */
 
 struct plan {
@@ -115,11 +219,26 @@ check_places(const struct lab_cloudstack *cs, const struct cs_request *rq, struc
     if (cs_volume_of_path(cs, plan->pool, plan->file))
         return cs_fail(error, CS_PARAM, "Disk image is already in use");
     tags = cs_text(plan->offering, "storagetags");
-    if (*tags && strcmp(tags, cs_text(plan->pool, "tags")))
+    if (!has_tags(tags, cs_text(plan->pool, "tags")))
         return cs_fail(error, CS_PARAM,
                        "Service offering: %s storage tags are not compatible with selected "
                        "storage pool: %s",
                        cs_text(plan->offering, "id"), cs_text(plan->pool, "id"));
+    return 0;
+}
+
+/* Whether the planner finds a place, though the VM is imported stopped. */
+static int
+check_placement(const struct lab_cloudstack *cs, const struct plan *plan, struct cs_error *error)
+{
+    if (strcmp(cs_text(plan->network, "zoneid"), cs_text(plan->zone, "id")) != 0)
+        return cs_fail(error, CS_PARAM, "Network id=%s doesn't belong to zone %s",
+                       cs_text(plan->network, "id"), cs_text(plan->zone, "id"));
+    if (!cs_has_host(cs, false) || strcmp(cs_text(plan->pool, "state"), "Up") != 0 ||
+        !has_room(cs, plan->pool))
+        return cs_fail(error, CS_INTERNAL,
+                       "Import failed for Vm: i-2-%u-VM. Suitable deployment destination not found",
+                       cs->next_vm);
     return 0;
 }
 
@@ -230,6 +349,17 @@ make_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *pla
 }
 
 static int
+check_vm_limits(const struct lab_cloudstack *cs, const json_t *vm, struct cs_error *error)
+{
+    static const char *const KEYS[] = {"vmavailable", "volumeavailable", "cpuavailable",
+                                       "memoryavailable"};
+    const double amounts[] = {1, 1, json_number_value(json_object_get(vm, "cpunumber")),
+                              json_number_value(json_object_get(vm, "memory"))};
+
+    return check_limits(owner_of(cs, vm), KEYS, amounts, ARRAY_SIZE(KEYS), error);
+}
+
+static int
 do_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
              json_t **ret, struct cs_error *error)
 {
@@ -244,9 +374,15 @@ do_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan
         return cs_fail(error, CS_INTERNAL,
                        "NIC with MAC address %s exists on network %s and forced flag is disabled",
                        mac, cs_text(plan->network, "id"));
+    if (check_placement(cs, plan, error) < 0)
+        return -1;
     vm = make_vm(cs, rq, plan, error);
     if (!vm)
         return -1;
+    if (check_vm_limits(cs, vm, error) < 0) {
+        json_decref(vm);
+        return -1;
+    }
     cs_nic_add(cs, vm, plan->network, mac, NULL);
     root_name = xasprintf("ROOT-%u", cs->next_vm - 1);
     volume = cs_volume_new(cs, plan->pool, plan->file, &plan->image, "ROOT");
@@ -317,16 +453,29 @@ check_volume_flags(const char *path, const struct cs_image *image, struct cs_err
 }
 
 static int
-check_disk_offering(const json_t *offering, struct cs_error *error)
+check_disk_offering(const json_t *offering, const json_t *pool, uint64_t size,
+                    struct cs_error *error)
 {
     if (!offering)
         return 0;
+    if (*cs_text(offering, "state") && strcmp(cs_text(offering, "state"), "Active"))
+        return cs_fail(error, CS_INTERNAL, "Disk offering %s is not active",
+                       cs_text(offering, "id"));
     if (strcmp(cs_text(offering, "storagetype"), "shared"))
         return cs_fail(error, CS_INTERNAL, "Disk offering %s should use shared storage",
                        cs_text(offering, "id"));
     if (json_is_true(json_object_get(offering, "encrypt")))
         return cs_fail(error, CS_INTERNAL, "Disk offering %s should not support volume encryption",
                        cs_text(offering, "id"));
+    if (json_is_true(json_object_get(offering, "iscustomized")) && size / GIB > CS_MAX_CUSTOM_GIB)
+        return cs_fail(error, CS_INTERNAL,
+                       "Volume size: %llu GB is out of allowed range. Min: 0. Max: %d",
+                       (unsigned long long)(size / GIB), CS_MAX_CUSTOM_GIB);
+    if (!has_tags(cs_text(offering, "tags"), cs_text(pool, "tags")))
+        return cs_fail(error, CS_INTERNAL,
+                       "Disk offering: %s storage tags are not compatible with selected storage "
+                       "pool: %s",
+                       cs_text(offering, "id"), cs_text(pool, "id"));
     return 0;
 }
 
@@ -350,6 +499,9 @@ cs_import_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
                        "Volume cannot be imported due to Volume path mismatch. Expected volume "
                        "path (%s) is not the same as the actual name and path",
                        cs_get(rq, "path"));
+    if (strcmp(cs_text(pool, "state"), "Up") != 0)
+        return cs_fail(error, CS_INTERNAL, "Storage pool %s is not Up: %s", cs_text(pool, "name"),
+                       cs_text(pool, "state"));
     if (cs_volume_of_path(cs, pool, file))
         return cs_fail(error, CS_INTERNAL, "Volume is already managed by CloudStack: %s", file);
     if (!can_use_pool(cs))
@@ -357,7 +509,8 @@ cs_import_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
                        "Importing and unmanaging volume are not supported for pool type "
                        "SharedMountPoint on hypervisor KVM");
     if (check_volume_image(path, &image, error) < 0 ||
-        check_volume_flags(path, &image, error) < 0 || check_disk_offering(offering, error) < 0)
+        check_volume_flags(path, &image, error) < 0 ||
+        check_disk_offering(offering, pool, image.virtual_size, error) < 0)
         return -1;
     volume = cs_volume_new(cs, pool, file, &image, "DATADISK");
     (void)set_owner(cs, rq, volume, error);

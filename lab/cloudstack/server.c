@@ -247,8 +247,9 @@ read_number(const json_t *config, const char *key, int min, int max, int *to, st
 static int
 check_keys(const json_t *config, struct err **err)
 {
-    static const char *const KEYS[] = {"version",   "importvm_macaddress", "boot",    "job_ms",
-                                       "page_size", "enforce_post",        "api_key", "secret_key"};
+    static const char *const KEYS[] = {
+        "version", "importvm_macaddress", "boot",    "job_ms", "page_size", "enforce_post",
+        "api_key", "secret_key",          "changes", "forbid"};
     const char *key;
     json_t *value;
 
@@ -261,6 +262,25 @@ check_keys(const json_t *config, struct err **err)
             is_known = is_known || !strcmp(key, KEYS[i]);
         if (!is_known)
             return err_set(err, E_CONFIG, "cloudstack.%s is no key of the lab", key);
+    }
+    return 0;
+}
+
+/* Commands that the account's role does not have: a real server neither lists nor runs them. */
+static int
+forbid(struct lab_cloudstack *cs, const json_t *commands, struct err **err)
+{
+    const json_t *command;
+    size_t i;
+
+    json_array_foreach (commands, i, command) {
+        const char *name = json_string_value(command);
+        const json_t *api = name ? cs_schema_find(cs->schema, name) : NULL;
+
+        if (!api)
+            return err_set(err, E_CONFIG, "cloudstack.forbid: there is no command %s",
+                           name ? name : "without a name");
+        cs_remove(cs->schema, api);
     }
     return 0;
 }
@@ -288,7 +308,7 @@ read_config(struct lab_cloudstack *cs, const json_t *config, struct err **err)
         return err_set(err, E_CONFIG, "cloudstack.boot must be qemu or none");
     cs->is_boot_off = !strcmp(boot, "none");
     cs->schema = cs_schema_load(cs->version, has_mac);
-    return 0;
+    return forbid(cs, json_object_get(config, "forbid"), err);
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */
@@ -358,6 +378,8 @@ bring_up(struct lab_cloudstack *cs, unsigned port, const json_t *config, struct 
     make_key(cs->api_key, sizeof(cs->api_key));
     make_key(cs->secret_key, sizeof(cs->secret_key));
     cs->world = cs_world_new(cs);
+    if (cs_world_change_all(cs, json_object_get(config, "changes"), err) < 0)
+        return err_wrap(err, "cloudstack.changes");
     if (pthread_create(&cs->job_thread, NULL, cs_job_thread, cs))
         return err_set(err, E_MEMORY, "cannot start the thread of the jobs");
     cs->has_job_thread = true;
@@ -392,6 +414,13 @@ lab_cloudstack_stop(struct lab *lab)
 {
     if (lab->cloudstack)
         cloudstack_done(take(lab->cloudstack));
+}
+
+int
+lab_cloudstack_change(struct lab *lab, const json_t *change, struct err **err)
+{
+    SCOPE_LOCK(&lab->cloudstack->mutex);
+    return cs_world_change(lab->cloudstack, change, err);
 }
 
 /* ---- what tests and the demo ask -------------------------------------------------------------- */

@@ -127,6 +127,10 @@ cs_start_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret
                        cs_text(vm, "id"), cs_text(vm, "displayname"));
     if (strcmp(cs_text(vm, "state"), "Stopped"))
         return cs_fail(error, CS_PARAM, "The virtual machine is %s", cs_text(vm, "state"));
+    if (!cs_has_host(cs, *cs_text(json_object_get(vm, "details"), "UEFI") != '\0'))
+        return cs_fail(error, CS_INTERNAL,
+                       "Unable to create a deployment for VM instance {\"id\":\"%s\"}",
+                       cs_text(vm, "id"));
     cs_boot_end(cs, cs_text(vm, "id"));
     if (cs_boot_vm(cs, vm, error) < 0)
         return -1;

@@ -9,6 +9,7 @@
 #include <openssl/rand.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 
 #define ZONE    "5a6f6e65-0000-4000-8000-000000000001"
 #define POD     "5a6f6e65-0000-4000-8000-000000000002"
@@ -97,6 +98,11 @@ static const char WORLD[] =
     "false},"
     "{\"id\":\"6f737479-0000-4000-8000-000000000005\",\"description\":\"Other Linux (64-bit)\","
     "\"name\":\"Other Linux (64-bit)\",\"oscategoryname\":\"Other\",\"_pv\":true}],"
+    "\"configuration\":["
+    "{\"name\":\"pool.storage.capacity.disablethreshold\",\"value\":\"0.85\",\"category\":"
+    "\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true},"
+    "{\"name\":\"pool.storage.allocated.capacity.disablethreshold\",\"value\":\"0.85\","
+    "\"category\":\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true}],"
     "\"storagepool\":[],\"vm\":[],\"volume\":[],\"tag\":[]}";
 
 static json_t *
@@ -127,6 +133,56 @@ cs_world_new(const struct lab_cloudstack *cs)
     json_array_append_new(pools, pool_new(cs, "706f6f6c-0000-4000-8000-000000000001", "primary"));
     json_array_append_new(pools, pool_new(cs, "706f6f6c-0000-4000-8000-000000000002", "primary2"));
     return world;
+}
+
+/* ---- changes ---------------------------------------------------------------------------------- */
+
+static json_t *
+find_named(const json_t *array, const char *name)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach (array, i, item) {
+        if (!strcmp(cs_text(item, "name"), name))
+            return item;
+    }
+    return NULL;
+}
+
+int
+cs_world_change(struct lab_cloudstack *cs, const json_t *change, struct err **err)
+{
+    const char *kind = cs_text(change, "kind"), *name = cs_text(change, "name"), *key;
+    json_t *array = cs_all(cs, kind), *item, *set = json_object_get(change, "set"), *value;
+
+    if (!json_is_array(array) || !json_is_object(set))
+        return err_set(err, E_CONFIG,
+                       "a change has a kind (host, storagepool, network ...), a name and what to "
+                       "set");
+    item = find_named(array, name);
+    if (!item)
+        return err_set(err, E_CONFIG, "there is no %s called \"%s\"", kind, name);
+    json_object_foreach (set, key, value) {
+        if (json_is_null(value))
+            json_object_del(item, key);
+        else
+            json_object_set(item, key, value);
+    }
+    return 0;
+}
+
+int
+cs_world_change_all(struct lab_cloudstack *cs, const json_t *changes, struct err **err)
+{
+    const json_t *change;
+    size_t i;
+
+    json_array_foreach (changes, i, change) {
+        if (cs_world_change(cs, change, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- lookups ---------------------------------------------------------------------------------- */

@@ -291,6 +291,18 @@ serve_nfc(struct lab *lab, struct lab_exchange *x)
     json_decref(body);
 }
 
+/* Something that CloudStack tells is different from now on. */
+static void
+serve_change(struct lab *lab, struct lab_exchange *x)
+{
+    json_t *body = body_of(x);
+    struct err *err = NULL;
+
+    if (body)
+        answer_result(x, lab_cloudstack_change(lab, body, &err), &err);
+    json_decref(body);
+}
+
 static void
 serve(void *opaque, struct lab_exchange *x)
 {
@@ -306,6 +318,8 @@ serve(void *opaque, struct lab_exchange *x)
         serve_faults(lab, x);
     } else if (!strcmp(path, "/nfc") && !strcmp(method, "POST")) {
         serve_nfc(lab, x);
+    } else if (!strcmp(path, "/cloudstack/change") && !strcmp(method, "POST")) {
+        serve_change(lab, x);
     } else if (!strcmp(path, "/sessions/expire") && !strcmp(method, "POST")) {
         lab_vsphere_expire_sessions(lab);
         answer_ok(x);

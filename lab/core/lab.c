@@ -41,6 +41,7 @@ lab_new(const char *dir, struct lab **ret_lab, struct err **err)
         .task_keep_seconds = 600,
         .areas_per_answer = 2000,
         .bytes_per_answer = 4 * GIB,
+        .esxi_version = "8.0.2",
     };
     *ret_lab = lab;
     return 0;
@@ -88,12 +89,25 @@ lab_free(struct lab *lab)
     for (size_t i = 0; i < lab->vms.count; i++)
         lab_vm_free(lab->vms.items[i]);
     vec_done(&lab->vms);
+    vec_done(&lab->settings.datastores);
+    for (size_t i = 0; i < lab->settings.missing_privileges.count; i++)
+        free(lab->settings.missing_privileges.items[i]);
+    vec_done(&lab->settings.missing_privileges);
     lab_faults_free(lab->faults);
     lab_certificate_done(&lab->certificate);
     pthread_cond_destroy(&lab->changed);
     pthread_mutex_destroy(&lab->mutex);
     free(lab->dir);
     free(lab);
+}
+
+bool
+lab_lacks_privilege(const struct lab *lab, const char *privilege)
+{
+    for (size_t i = 0; i < lab->settings.missing_privileges.count; i++)
+        if (!strcmp(lab->settings.missing_privileges.items[i], privilege))
+            return true;
+    return false;
 }
 
 void

@@ -32,7 +32,14 @@ struct lab_vm_disk {
     char change_uuid[64]; /* the part of changeId before the slash */
     char change_id[112];  /* "<change_uuid>/<view>"; "" while tracking is not in effect */
     uint64_t capacity;
-    int delay_ms; /* until a read is answered; -1: as of all disks */
+    int delay_ms;       /* until a read is answered; -1: as of all disks */
+    char datastore[32]; /* its name */
+    char mode[32];      /* "persistent", "independent_persistent", ... */
+    char rdm[16];       /* "physical" or "virtual"; "" for a file */
+    bool is_multi_writer;
+    bool is_bus_shared; /* its controller's sharedBus */
+    bool is_encrypted;
+    bool is_untracked; /* its own ctkEnabled key says no */
 };
 VEC_DECLARE(lab_vm_disks, struct lab_vm_disk);
 
@@ -50,6 +57,15 @@ struct lab_vm_nic {
     char label[64], type[32], mac[18], network[128];
 };
 
+/* What a VM is besides; nothing of it changes while the lab runs. */
+struct lab_vm_traits {
+    bool is_template, is_secure_boot, has_vtpm, is_encrypted, is_suspended, is_fault_tolerant;
+    bool is_snapshot_disabled;
+    char connection[24]; /* "connected", "disconnected", ... */
+    char question[256];  /* "" none */
+    unsigned cpus, memory_mib;
+};
+
 /* One file of a VM's chain, the same for all its disks. */
 struct lab_link {
     unsigned number;   /* 0: the base; N: "-00000N.vmdk" */
@@ -59,6 +75,7 @@ struct lab_link {
 struct lab_vm {
     char moref[32], name[256], instance_uuid[40], bios_uuid[40], datacenter[64];
     char guest_id[64], firmware[8], version[16];
+    struct lab_vm_traits traits;
     bool has_tools;
     bool is_cbt_on;        /* as configured */
     bool is_cbt_effective; /* since the next stun: power-on or a snapshot */
@@ -82,6 +99,12 @@ struct lab_vm {
 };
 VEC_DECLARE(lab_vms, struct lab_vm *);
 
+struct lab_datastore {
+    char name[32], type[16], maintenance[24];
+    uint64_t capacity, free_bytes;
+    bool is_inaccessible;
+};
+
 /* The `vcenter` section of the scenario. */
 struct lab_vcenter_settings {
     unsigned page_objects;      /* in one answer of the property collector */
@@ -90,7 +113,14 @@ struct lab_vcenter_settings {
     unsigned task_keep_seconds; /* a finished task is known */
     unsigned areas_per_answer;  /* of QueryChangedDiskAreas, */
     uint64_t bytes_per_answer;  /* and the length that it covers */
-    int datastore_type;         /* of all datastores: index into LAB_DATASTORE_TYPES, 0 VMFS */
+    int datastore_type; /* of datastores without one of their own: index into LAB_DATASTORE_TYPES */
+    unsigned clock_ahead_s; /* of CurrentTime */
+    char esxi_version[16];
+    bool is_host_in_maintenance;
+    VEC_DECLARE(, struct lab_datastore)
+    datastores; /* of every data centre; the first is where disks are that name none */
+    VEC_DECLARE(, char *)
+    missing_privileges; /* of the account; what needs them is refused */
 };
 
 extern const char *const LAB_DATASTORE_TYPES[]; /* as the API calls them; NULL terminated */
@@ -129,6 +159,7 @@ void lab_free(struct lab *lab); /* ends all machines; the servers must have stop
 /* mutex held: something that a client can see is different now. */
 void lab_note_change(struct lab *lab);
 struct lab_vm *lab_find_vm(struct lab *lab, const char *moref); /* mutex held; NULL when absent */
+bool lab_lacks_privilege(const struct lab *lab, const char *privilege);
 /* mutex held; NULL when absent; good until the mutex is released. */
 struct lab_snapshot *lab_find_snapshot(struct lab_vm *vm, const char *moref);
 
@@ -157,6 +188,8 @@ json_t *lab_cloudstack_describe(const struct lab *lab);
 /* Every VM and volume it manages, with state, files, NICs, and for a started one the boot's state
  * and `started_at_ms`; for tests and the demo.  Owned by the caller. */
 json_t *lab_cloudstack_state(const struct lab *lab);
+/* {"kind": "host", "name": "kvm1-host1", "set": {"state": "Down"}}.  E_CONFIG. */
+int lab_cloudstack_change(struct lab *lab, const json_t *change, struct err **err);
 void lab_cloudstack_stop(struct lab *lab);
 
 #endif

@@ -13,11 +13,12 @@
 #include "base/util.h"
 #include "core/vms.h"
 
-#define MAX_VMS      5000
-#define MAX_DISKS    60
-#define MAX_NICS     10
-#define MAX_CAPACITY (64 * TIB)
-#define MAX_DELAY_MS 60000
+#define MAX_VMS        5000
+#define MAX_DISKS      60
+#define MAX_NICS       10
+#define MAX_DATASTORES 10
+#define MAX_CAPACITY   (64 * TIB)
+#define MAX_DELAY_MS   60000
 
 /* What one VM is made from, while it is read. */
 struct draft {
@@ -31,7 +32,7 @@ struct draft {
 };
 
 static const char *const KINDS[] = {"synthetic", "live", NULL};
-static const char *const POWER[] = {"off", "on", NULL};
+static const char *const POWER[] = {"off", "on", "suspended", NULL};
 static const char *const FIRMWARE[] = {"bios", "efi", NULL};
 const char *const LAB_DATASTORE_TYPES[] = {"VMFS", "NFS", "NFS41", "vsan", "VVOL", NULL};
 static const char *const NIC_TYPES[] = {"vmxnet3", "e1000", "e1000e", NULL};
@@ -140,16 +141,39 @@ read_address(const struct node *map, struct lab_vm_disk *disk, struct problems *
                      "expected scsi0:0 to scsi3:15 (not unit 7), sata0:0, ide0:0 or nvme0:0");
 }
 
+/* What makes a disk odd. */
+static void
+read_disk_traits(const struct node *map, struct lab_vm_disk *disk, struct problems *problems)
+{
+    static const char *const RDM[] = {"", "physical", "virtual", NULL};
+    bool is_tracked = true;
+    int rdm = 0;
+
+    (void)snprintf(disk->mode, sizeof(disk->mode), "persistent");
+    decode_text(map, "mode", disk->mode, sizeof(disk->mode), problems);
+    decode_text(map, "datastore", disk->datastore, sizeof(disk->datastore), problems);
+    (void)node_decode_word(map, "rdm", RDM, &rdm, problems);
+    (void)snprintf(disk->rdm, sizeof(disk->rdm), "%s", RDM[rdm]);
+    (void)node_decode_bool(map, "multi_writer", &disk->is_multi_writer, problems);
+    (void)node_decode_bool(map, "shared_bus", &disk->is_bus_shared, problems);
+    (void)node_decode_bool(map, "encrypted", &disk->is_encrypted, problems);
+    (void)node_decode_bool(map, "ctk", &is_tracked, problems);
+    disk->is_untracked = !is_tracked;
+}
+
 static void
 read_disk(const struct node *map, struct draft *draft, struct problems *problems)
 {
-    static const char *const KNOWN[] = {"address", "size", "fill", "seed", "delay_ms", NULL};
+    static const char *const KNOWN[] = {
+        "address", "size",         "fill",       "seed",      "delay_ms", "mode", "datastore",
+        "rdm",     "multi_writer", "shared_bus", "encrypted", "ctk",      NULL};
     struct lab_vm_disk disk = {0};
     struct lab_disk_plan plan = {0};
     int64_t fill = 50, seed = (int64_t)draft->disks.count + 1, delay_ms = -1;
 
     node_check_keys(map, KNOWN, problems);
     read_address(map, &disk, problems);
+    read_disk_traits(map, &disk, problems);
     if (!decode_size(map, "size", &disk.capacity, problems) || disk.capacity == 0 ||
         disk.capacity % 512)
         problems_add(problems, map, "needs a size in whole sectors of 512 bytes");
@@ -223,11 +247,49 @@ read_lists(const struct node *map, const struct lab *lab, struct draft *draft,
 }
 
 static void
+read_traits(const struct node *map, struct lab_vm_traits *traits, struct problems *problems)
+{
+    traits->cpus = 2;
+    traits->memory_mib = 2048;
+    (void)node_decode_bool(map, "template", &traits->is_template, problems);
+    (void)node_decode_bool(map, "secure_boot", &traits->is_secure_boot, problems);
+    (void)node_decode_bool(map, "vtpm", &traits->has_vtpm, problems);
+    (void)node_decode_bool(map, "encrypted", &traits->is_encrypted, problems);
+    (void)node_decode_bool(map, "fault_tolerant", &traits->is_fault_tolerant, problems);
+    (void)node_decode_bool(map, "snapshot_disabled", &traits->is_snapshot_disabled, problems);
+    decode_text(map, "connection", traits->connection, sizeof(traits->connection), problems);
+    decode_text(map, "question", traits->question, sizeof(traits->question), problems);
+    decode_unsigned(map, "cpus", 1, &traits->cpus, problems);
+    decode_unsigned(map, "memory_mib", 4, &traits->memory_mib, problems);
+}
+
+static void
 read_draft(const struct node *map, struct lab *lab, struct draft *draft, struct problems *problems)
 {
-    static const char *const KNOWN[] = {
-        "name",  "datacenter", "kind",  "guest_id", "firmware",         "version",     "power",
-        "tools", "cbt",        "disks", "nics",     "writer_kib_per_s", "shutdown_ms", NULL};
+    static const char *const KNOWN[] = {"name",
+                                        "datacenter",
+                                        "kind",
+                                        "guest_id",
+                                        "firmware",
+                                        "version",
+                                        "power",
+                                        "tools",
+                                        "cbt",
+                                        "disks",
+                                        "nics",
+                                        "writer_kib_per_s",
+                                        "shutdown_ms",
+                                        "template",
+                                        "secure_boot",
+                                        "vtpm",
+                                        "encrypted",
+                                        "cpus",
+                                        "memory_mib",
+                                        "connection",
+                                        "question",
+                                        "fault_tolerant",
+                                        "snapshot_disabled",
+                                        NULL};
     int power = 1, firmware = 0;
 
     node_check_keys(map, KNOWN, problems);
@@ -251,7 +313,9 @@ read_draft(const struct node *map, struct lab *lab, struct draft *draft, struct 
     (void)node_decode_int(map, "writer_kib_per_s", 0, 10000000, &draft->writer_kib_per_s, problems);
     (void)node_decode_int(map, "shutdown_ms", 0, 3600000, &draft->shutdown_ms, problems);
     draft->firmware = xstrdup(FIRMWARE[firmware]);
-    draft->is_off = !power;
+    draft->is_off = power != 1;
+    draft->vm->traits.is_suspended = power == 2;
+    read_traits(map, &draft->vm->traits, problems);
     read_lists(map, lab, draft, problems);
 }
 
@@ -346,11 +410,70 @@ read_vm(const struct node *map, struct lab *lab, struct problems *problems, stru
 /* ---- the rest --------------------------------------------------------------------------------- */
 
 static void
+read_datastore(const struct node *map, struct lab_vcenter_settings *settings,
+               struct problems *problems)
+{
+    static const char *const KNOWN[] = {"name",       "type",        "capacity", "free",
+                                        "accessible", "maintenance", NULL};
+    struct lab_datastore datastore = {
+        .maintenance = "normal", .capacity = 4 * TIB, .free_bytes = 2 * TIB};
+    bool is_accessible = true;
+
+    node_check_keys(map, KNOWN, problems);
+    decode_text(map, "name", datastore.name, sizeof(datastore.name), problems);
+    if (!*datastore.name)
+        problems_add(problems, map, "needs a name");
+    decode_text(map, "type", datastore.type, sizeof(datastore.type), problems);
+    decode_text(map, "maintenance", datastore.maintenance, sizeof(datastore.maintenance), problems);
+    (void)decode_size(map, "capacity", &datastore.capacity, problems);
+    (void)decode_size(map, "free", &datastore.free_bytes, problems);
+    (void)node_decode_bool(map, "accessible", &is_accessible, problems);
+    datastore.is_inaccessible = !is_accessible;
+    vec_push(&settings->datastores, datastore);
+}
+
+/* What the account may not do, and the hosts and datastores that every data centre has. */
+static void
+read_vcenter_traits(const struct node *map, struct lab_vcenter_settings *settings,
+                    struct problems *problems)
+{
+    const struct node *datastores = node_decode_list(map, "datastores", problems);
+    const struct node *missing = node_decode_list(map, "missing_privileges", problems);
+
+    for (size_t i = 0; datastores && i < node_count(datastores) && i < MAX_DATASTORES; i++)
+        read_datastore(node_item(datastores, i), settings, problems);
+    for (size_t i = 0; missing && i < node_count(missing); i++) {
+        const char *text = node_text(node_item(missing, i));
+
+        if (text)
+            vec_push(&settings->missing_privileges, xstrdup(text));
+        else
+            problems_add(problems, node_item(missing, i), "expected a privilege's id");
+    }
+    decode_text(map, "esxi_version", settings->esxi_version, sizeof(settings->esxi_version),
+                problems);
+    decode_unsigned(map, "clock_ahead_s", 0, &settings->clock_ahead_s, problems);
+    (void)node_decode_bool(map, "host_in_maintenance", &settings->is_host_in_maintenance, problems);
+}
+
+static void
 read_vcenter(const struct node *map, struct lab *lab, struct problems *problems)
 {
-    static const char *const KNOWN[] = {
-        "user",    "password",          "page_objects",     "idle_seconds",     "datastore_type",
-        "task_ms", "task_keep_seconds", "areas_per_answer", "bytes_per_answer", NULL};
+    static const char *const KNOWN[] = {"user",
+                                        "password",
+                                        "page_objects",
+                                        "idle_seconds",
+                                        "datastore_type",
+                                        "task_ms",
+                                        "task_keep_seconds",
+                                        "areas_per_answer",
+                                        "bytes_per_answer",
+                                        "datastores",
+                                        "missing_privileges",
+                                        "esxi_version",
+                                        "clock_ahead_s",
+                                        "host_in_maintenance",
+                                        NULL};
     struct lab_vcenter_settings *settings = &lab->settings;
 
     (void)snprintf(lab->user, sizeof(lab->user), "administrator@vsphere.local");
@@ -368,6 +491,7 @@ read_vcenter(const struct node *map, struct lab *lab, struct problems *problems)
     (void)decode_size(map, "bytes_per_answer", &settings->bytes_per_answer, problems);
     (void)node_decode_word(map, "datastore_type", LAB_DATASTORE_TYPES, &settings->datastore_type,
                            problems);
+    read_vcenter_traits(map, settings, problems);
     if (settings->bytes_per_answer < 512)
         problems_add(problems, map, "bytes_per_answer must be at least 512");
 }

@@ -60,12 +60,14 @@ void
 lab_vm_file(const struct lab_vm *vm, size_t disk, unsigned number, char ret_path[512])
 {
     char which[24] = "", delta[24] = "";
+    const char *datastore = disk < vm->disks.count ? vm->disks.items[disk].datastore : "";
 
     if (disk)
         (void)snprintf(which, sizeof(which), "_%zu", disk);
     if (number)
         (void)snprintf(delta, sizeof(delta), "-%06u", number);
-    (void)snprintf(ret_path, 512, "[ds1] %.220s/%.220s%s%s.vmdk", vm->name, vm->name, which, delta);
+    (void)snprintf(ret_path, 512, "[%s] %.200s/%.200s%s%s.vmdk", *datastore ? datastore : "ds1",
+                   vm->name, vm->name, which, delta);
 }
 
 int
@@ -128,6 +130,14 @@ begin_tracking(struct lab_vm *vm, uint64_t view)
         change_uuid(vm, &vm->disks.items[i], view);
 }
 
+/* Whether the host tracks what is written to it: snapshots leave the others out. */
+static bool
+can_track(const struct lab_vm_disk *disk)
+{
+    return !disk->is_untracked && strcmp(disk->rdm, "physical") != 0 && !disk->is_bus_shared &&
+           strncmp(disk->mode, "independent", strlen("independent")) != 0;
+}
+
 /* mutex held */
 static void
 advance_change_ids(struct lab_vm *vm, uint64_t view)
@@ -136,7 +146,7 @@ advance_change_ids(struct lab_vm *vm, uint64_t view)
         struct lab_vm_disk *disk = &vm->disks.items[i];
 
         disk->change_id[0] = '\0';
-        if (vm->is_cbt_effective)
+        if (vm->is_cbt_effective && can_track(disk))
             (void)snprintf(disk->change_id, sizeof(disk->change_id), "%s/%" PRIu64,
                            disk->change_uuid, view);
     }
@@ -342,12 +352,26 @@ add_snapshot(struct lab *lab, struct lab_vm *vm, struct lab_snapshot *snapshot)
     touch(lab, vm);
 }
 
+/* What no host makes a snapshot of. */
+static int
+check_devices(const struct lab_vm *vm, struct err **err)
+{
+    if (vm->traits.is_fault_tolerant)
+        return err_set(err, E_UNSUPPORTED, "%s is protected by Fault Tolerance", vm->name);
+    for (size_t i = 0; i < vm->disks.count; i++)
+        if (!strcmp(vm->disks.items[i].rdm, "physical") || vm->disks.items[i].is_bus_shared)
+            return err_set(err, E_UNSUPPORTED, "%s has a disk that allows no snapshots", vm->name);
+    return 0;
+}
+
 int
 lab_vm_snapshot(struct lab *lab, struct lab_vm *vm, const char *name, const char *description,
                 bool quiesce, char ret_moref[32], struct err **err)
 {
     struct lab_snapshot snapshot = {.is_quiesced = quiesce};
 
+    if (check_devices(vm, err) < 0)
+        return -1;
     SCOPE_LOCK(&vm->operating);
     (void)snprintf(snapshot.name, sizeof(snapshot.name), "%s", name);
     (void)snprintf(snapshot.description, sizeof(snapshot.description), "%s", description);

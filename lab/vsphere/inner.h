@@ -181,6 +181,7 @@ void vs_serve_ticket(struct lab *lab, struct lab_exchange *x);
 /* The handlers. */
 int vs_login(struct vs_call *call);
 int vs_logout(struct vs_call *call);
+int vs_has_privileges(struct vs_call *call);
 int vs_session_is_active(struct vs_call *call);
 int vs_find_by_path(struct vs_call *call);
 int vs_find_by_uuid(struct vs_call *call);

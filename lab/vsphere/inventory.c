@@ -80,6 +80,10 @@ add_datacenter(struct lab_vsphere *vs, const char *name, unsigned base)
     add(vs, "HostSystem", "host-", base + 6, host_name, cluster, name);
     add(vs, "ResourcePool", "resgroup-", base + 7, "Resources", cluster, name);
     add(vs, "Datastore", "datastore-", base + 8, "ds1", folder_datastore, name);
+    for (size_t i = 0; i < vs->lab->settings.datastores.count; i++)
+        if (strcmp(vs->lab->settings.datastores.items[i].name, "ds1") != 0)
+            add(vs, "Datastore", "datastore-", base + 9 + (unsigned)i,
+                vs->lab->settings.datastores.items[i].name, folder_datastore, name);
     add_networks(vs, name, folder_network, base + 20);
 }
 
@@ -177,9 +181,13 @@ vs_type_is(const char *type, const char *base)
 static const struct {
     const char *moref, *type;
 } SINGLETONS[] = {
-    {"ServiceInstance", "ServiceInstance"}, {"propertyCollector", "PropertyCollector"},
-    {"ViewManager", "ViewManager"},         {"SessionManager", "SessionManager"},
-    {"SearchIndex", "SearchIndex"},         {"TaskManager", "TaskManager"},
+    {"ServiceInstance", "ServiceInstance"},
+    {"propertyCollector", "PropertyCollector"},
+    {"ViewManager", "ViewManager"},
+    {"SessionManager", "SessionManager"},
+    {"SearchIndex", "SearchIndex"},
+    {"TaskManager", "TaskManager"},
+    {"AuthorizationManager", "AuthorizationManager"},
 };
 
 const char *
@@ -241,6 +249,8 @@ vs_service_content(struct lab_vsphere *vs)
     value_set(value, "viewManager", value_ref("ViewManager", "ViewManager"));
     value_set(value, "about", about(vs));
     value_set(value, "sessionManager", value_ref("SessionManager", "SessionManager"));
+    value_set(value, "authorizationManager",
+              value_ref("AuthorizationManager", "AuthorizationManager"));
     value_set(value, "taskManager", value_ref("TaskManager", "TaskManager"));
     value_set(value, "searchIndex", value_ref("SearchIndex", "SearchIndex"));
     return value;
@@ -296,30 +306,46 @@ role_ref(struct lab_vsphere *vs, const struct vs_entity *entity, const char *typ
     return other ? value_ref(other->type, other->moref) : NULL;
 }
 
+static struct lab_datastore
+datastore_of(struct lab_vsphere *vs, const char *name)
+{
+    struct lab_datastore plain = {
+        .maintenance = "normal", .capacity = 4ULL << 40, .free_bytes = 2ULL << 40};
+
+    for (size_t i = 0; i < vs->lab->settings.datastores.count; i++)
+        if (!strcmp(vs->lab->settings.datastores.items[i].name, name))
+            return vs->lab->settings.datastores.items[i];
+    return plain;
+}
+
 static struct value *
 datastore_summary(struct lab_vsphere *vs, const struct vs_entity *entity)
 {
+    struct lab_datastore datastore = datastore_of(vs, entity->name);
+    int kind = vs->lab->settings.datastore_type;
     struct value *value = value_object("DatastoreSummary");
 
     value_set(value, "datastore", value_ref("Datastore", entity->moref));
     value_set(value, "name", value_string(entity->name));
     value_set(value, "url", value_stringf("ds:///vmfs/volumes/%s/", entity->moref));
-    value_set(value, "capacity", value_long(4LL << 40));
-    value_set(value, "freeSpace", value_long(2LL << 40));
-    value_set(value, "accessible", value_bool(true));
+    value_set(value, "capacity", value_long((int64_t)datastore.capacity));
+    value_set(value, "freeSpace", value_long((int64_t)datastore.free_bytes));
+    value_set(value, "accessible", value_bool(!datastore.is_inaccessible));
     value_set(value, "multipleHostAccess", value_bool(false));
-    value_set(value, "type", value_string(LAB_DATASTORE_TYPES[vs->lab->settings.datastore_type]));
-    value_set(value, "maintenanceMode", value_string("normal"));
+    value_set(value, "type",
+              value_string(*datastore.type ? datastore.type : LAB_DATASTORE_TYPES[kind]));
+    value_set(value, "maintenanceMode", value_string(datastore.maintenance));
     return value;
 }
 
 static struct value *
-host_runtime(void)
+host_runtime(struct lab_vsphere *vs)
 {
     struct value *value = value_object("HostRuntimeInfo");
 
     value_set(value, "connectionState", value_word("HostSystemConnectionState", "connected"));
     value_set(value, "powerState", value_word("HostSystemPowerState", "poweredOn"));
+    value_set(value, "inMaintenanceMode", value_bool(vs->lab->settings.is_host_in_maintenance));
     return value;
 }
 
@@ -343,7 +369,9 @@ host_summary(struct lab_vsphere *vs, const struct vs_entity *entity)
     value_set(hardware, "numNics", value_int(2));
     value_set(hardware, "numHBAs", value_int(1));
     value_set(product, "name", value_string("VMware ESXi"));
-    value_set(product, "fullName", value_string("VMware ESXi 8.0.2 build-22380479"));
+    value_set(product, "fullName",
+              value_stringf("VMware ESXi %s build-22380479", vs->lab->settings.esxi_version));
+    value_set(product, "version", value_string(vs->lab->settings.esxi_version));
     value_set(product, "productLineId", value_string("embeddedEsx"));
     value_set(product, "apiType", value_string("HostAgent"));
     value_set(config, "name", value_string(entity->name));
@@ -351,7 +379,7 @@ host_summary(struct lab_vsphere *vs, const struct vs_entity *entity)
     value_set(config, "product", product);
     value_set(value, "host", value_ref("HostSystem", entity->moref));
     value_set(value, "hardware", hardware);
-    value_set(value, "runtime", host_runtime());
+    value_set(value, "runtime", host_runtime(vs));
     value_set(value, "config", config);
     value_set(value, "quickStats", value_object("HostListSummaryQuickStats"));
     value_set(value, "overallStatus", value_word("ManagedEntityStatus", "green"));
@@ -447,7 +475,7 @@ entity_property(struct lab_vsphere *vs, const struct vs_entity *entity, const ch
     if (!strcmp(name, "summary"))
         return summary(vs, entity);
     if (!strcmp(name, "runtime") && !strcmp(entity->type, "HostSystem"))
-        return host_runtime();
+        return host_runtime(vs);
     return relation(vs, entity, name);
 }
 

@@ -12,7 +12,7 @@ from pyVmomi import VmomiSupport
 MANAGED = """
 ServiceInstance Folder Datacenter ClusterComputeResource HostSystem ResourcePool Datastore Network
 VirtualMachine VirtualMachineSnapshot Task TaskManager ContainerView ViewManager SessionManager
-PropertyCollector PropertyFilter SearchIndex
+PropertyCollector PropertyFilter SearchIndex AuthorizationManager
 """.split()
 DATA = """
 AboutInfo ServiceContent Capability UserSession
@@ -28,7 +28,9 @@ VirtualMachineFileLayoutExDiskUnit VirtualMachineFileLayoutExSnapshotLayout
 Description VirtualDeviceConnectInfo
 ParaVirtualSCSIController VirtualAHCIController VirtualIDEController VirtualNVMEController
 VirtualPCIController VirtualDisk VirtualDiskFlatVer2BackingInfo VirtualVmxnet3 VirtualE1000
-VirtualE1000e VirtualEthernetCardNetworkBackingInfo
+VirtualE1000e VirtualEthernetCardNetworkBackingInfo VirtualTPM
+VirtualDiskRawDiskMappingVer1BackingInfo CryptoKeyId KeyProviderId
+VirtualMachineQuestionInfo ChoiceOption EntityPrivilege PrivilegeAvailability
 TaskInfo LocalizedMethodFault TaskReasonUser
 DatastoreSummary DatastoreInfo DatastoreCapability NetworkSummary
 HostListSummary HostHardwareSummary HostConfigSummary HostListSummaryQuickStats HostRuntimeInfo

@@ -140,3 +140,37 @@ vs_session_is_active(struct vs_call *call)
     vs_return(call, "boolean", value_bool(is_active));
     return 0;
 }
+
+/* What the account holds: everything but what the scenario took away, on every entity alike.  Of a
+ * session that is not there all is denied, as the real one does. */
+int
+vs_has_privileges(struct vs_call *call)
+{
+    char session_key[64], id[128], moref[64];
+    bool is_there = false;
+
+    vs_param(call, "sessionId", session_key, sizeof(session_key));
+    for (size_t i = 0; i < call->vs->sessions.count; i++)
+        is_there = is_there || !strcmp(call->vs->sessions.items[i]->key, session_key);
+    for (xmlNode *entity = vs_child(call->method, "entity"); entity;
+         entity = vs_next(entity->next, "entity")) {
+        struct value *answer = value_object("EntityPrivilege");
+        struct value *list = value_list("PrivilegeAvailability");
+
+        vs_text(entity, moref, sizeof(moref));
+        for (xmlNode *wanted = vs_child(call->method, "privId"); wanted;
+             wanted = vs_next(wanted->next, "privId")) {
+            struct value *one = value_object("PrivilegeAvailability");
+
+            vs_text(wanted, id, sizeof(id));
+            value_set(one, "privId", value_string(id));
+            value_set(one, "isGranted",
+                      value_bool(is_there && !lab_lacks_privilege(call->lab, id)));
+            value_add(list, one);
+        }
+        value_set(answer, "entity", value_ref("VirtualMachine", moref));
+        value_set(answer, "privAvailability", list);
+        vs_return(call, "EntityPrivilege", answer);
+    }
+    return 0;
+}

@@ -66,6 +66,8 @@ vs_fault_of(struct lab *lab, struct lab_vm *vm, const struct err *err)
                                                 "not running in this virtual machine.");
     case E_VSPHERE_NOT_FOUND:
         return vs_fault_new("NotFound", "%s", err_message(err));
+    case E_UNSUPPORTED:
+        return vs_fault_new("SnapshotIncompatibleDeviceInVm", "%s", err_message(err));
     case E_LIMIT:
         return vs_fault_new("TooManySnapshotLevels", "Snapshot hierarchy is too deep.");
     case E_NO_SPACE:
@@ -200,7 +202,9 @@ retrieve_service_content(struct vs_call *call)
 static int
 current_time(struct vs_call *call)
 {
-    vs_return(call, "dateTime", value_time_ms((uint64_t)clock_wall_ms()));
+    uint64_t ahead_ms = call->lab->settings.clock_ahead_s * 1000ULL;
+
+    vs_return(call, "dateTime", value_time_ms((uint64_t)clock_wall_ms() + ahead_ms));
     return 0;
 }
 
@@ -250,6 +254,7 @@ static const struct method {
     {"PowerOffVM_Task", vs_power, 0},
     {"ShutdownGuest", vs_shutdown_guest, UNLOCKED},
     {"QueryChangedDiskAreas", vs_query_changes, UNLOCKED},
+    {"HasPrivilegeOnEntities", vs_has_privileges, 0},
 };
 
 static const struct method *
@@ -357,6 +362,36 @@ resolve(struct vs_call *call)
     return NULL;
 }
 
+/* What an account needs for the methods that change something or read disks (vSphere Web Services API,
+ * "Required Privileges"). */
+static int
+need_privilege(struct vs_call *call)
+{
+    static const char *const NEEDS[][2] = {
+        {"ReconfigVM_Task", "VirtualMachine.Config.ChangeTracking"},
+        {"CreateSnapshot_Task", "VirtualMachine.State.CreateSnapshot"},
+        {"CreateSnapshotEx_Task", "VirtualMachine.State.CreateSnapshot"},
+        {"RemoveSnapshot_Task", "VirtualMachine.State.RemoveSnapshot"},
+        {"RemoveAllSnapshots_Task", "VirtualMachine.State.RemoveSnapshot"},
+        {"ConsolidateVMDisks_Task", "VirtualMachine.State.RemoveSnapshot"},
+        {"PowerOnVM_Task", "VirtualMachine.Interact.PowerOn"},
+        {"PowerOffVM_Task", "VirtualMachine.Interact.PowerOff"},
+        {"ShutdownGuest", "VirtualMachine.Interact.PowerOff"},
+        {"QueryChangedDiskAreas", "VirtualMachine.Provisioning.DiskRandomRead"},
+    };
+    struct vs_fault *fault;
+
+    for (size_t i = 0; i < ARRAY_SIZE(NEEDS); i++) {
+        if (strcmp(NEEDS[i][0], call->name) != 0 || !lab_lacks_privilege(call->lab, NEEDS[i][1]))
+            continue;
+        fault = vs_fault_new("NoPermission", "Permission to perform this operation was denied.");
+        value_set(fault->detail, "object", value_ref(call->type, call->moref));
+        value_set(fault->detail, "privilegeId", value_string(NEEDS[i][1]));
+        return vs_fail(call, fault);
+    }
+    return 0;
+}
+
 static int
 run_method(struct vs_call *call, const struct method *method)
 {
@@ -371,6 +406,8 @@ run_method(struct vs_call *call, const struct method *method)
     result = method->flags & ANYBODY ? 0 : vs_need_session(call);
     if (result == 0)
         result = need_object(call);
+    if (result == 0)
+        result = need_privilege(call);
     if (method->flags & UNLOCKED)
         pthread_mutex_unlock(&call->lab->mutex);
     if (result == 0)

@@ -8,8 +8,20 @@
 #include "core/vms.h"
 #include "vsphere/inner.h"
 
-#define CPUS       2
+#define CPUS       2 /* unless the scenario says otherwise */
 #define MEMORY_MIB 2048
+
+static unsigned
+cpus_of(const struct lab_vm *vm)
+{
+    return vm->traits.cpus ? vm->traits.cpus : CPUS;
+}
+
+static unsigned
+memory_of(const struct lab_vm *vm)
+{
+    return vm->traits.memory_mib ? vm->traits.memory_mib : MEMORY_MIB;
+}
 
 struct lab_vm *
 vs_snapshot_vm(struct lab *lab, const char *moref)
@@ -26,6 +38,12 @@ power_state(bool is_on)
     return is_on ? "poweredOn" : "poweredOff";
 }
 
+static const char *
+seen_power_state(const struct lab_vm *vm, bool is_on)
+{
+    return vm->traits.is_suspended && !is_on ? "suspended" : power_state(is_on);
+}
+
 static struct value *
 green(void)
 {
@@ -36,6 +54,19 @@ static struct value *
 role(struct lab_vsphere *vs, const struct lab_vm *vm, const char *type)
 {
     return value_ref(type, vs_entity_role(vs, vm->datacenter, type, NULL)->moref);
+}
+
+static struct value *
+datastore_ref(struct lab_vsphere *vs, const struct lab_vm *vm, const char *name)
+{
+    for (size_t i = 0; i < vs->entities.count; i++) {
+        const struct vs_entity *entity = &vs->entities.items[i];
+
+        if (!strcmp(entity->type, "Datastore") && !strcmp(entity->name, name) &&
+            !strcmp(entity->datacenter, vm->datacenter))
+            return value_ref("Datastore", entity->moref);
+    }
+    return role(vs, vm, "Datastore");
 }
 
 static const char *
@@ -105,9 +136,40 @@ controller(const struct lab_vm_disks *disks, const struct lab_vm_disk *first)
     value_set(value, "device", members);
     if (!strcmp(bus->name, "scsi")) {
         value_set(value, "hotAddRemove", value_bool(true));
-        value_set(value, "sharedBus", value_word("VirtualSCSISharing", "noSharing"));
+        value_set(value, "sharedBus",
+                  value_word("VirtualSCSISharing",
+                             first->is_bus_shared ? "physicalSharing" : "noSharing"));
         value_set(value, "scsiCtlrUnitNumber", value_int(7));
     }
+    return value;
+}
+
+static struct value *
+crypto_key(void)
+{
+    struct value *key = value_object("CryptoKeyId"), *provider = value_object("KeyProviderId");
+
+    value_set(provider, "id", value_string("lab-kms"));
+    value_set(key, "keyId", value_string("key-1"));
+    value_set(key, "providerId", provider);
+    return key;
+}
+
+/* A raw device mapping: the LUN itself, through a small file. */
+static struct value *
+raw_backing(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_vm_disk *disk)
+{
+    struct value *value = value_object("VirtualDiskRawDiskMappingVer1BackingInfo");
+
+    value_set(value, "fileName", value_string(disk->path));
+    value_set(value, "datastore", datastore_ref(vs, vm, disk->datastore));
+    value_set(value, "lunUuid", value_string("02000000006001405"));
+    value_set(value, "deviceName", value_string("vml.02000000006001405"));
+    value_set(value, "compatibilityMode",
+              value_string(strcmp(disk->rdm, "physical") ? "virtualMode" : "physicalMode"));
+    value_set(value, "diskMode", value_string(*disk->mode ? disk->mode : "persistent"));
+    value_set(value, "uuid", value_string(disk->uuid));
+    value_set(value, "sharing", value_string("sharingNone"));
     return value;
 }
 
@@ -119,8 +181,8 @@ backing(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_vm_dis
     struct value *value = value_object("VirtualDiskFlatVer2BackingInfo");
 
     value_set(value, "fileName", value_string(path));
-    value_set(value, "datastore", role(vs, vm, "Datastore"));
-    value_set(value, "diskMode", value_string("persistent"));
+    value_set(value, "datastore", datastore_ref(vs, vm, disk->datastore));
+    value_set(value, "diskMode", value_string(*disk->mode ? disk->mode : "persistent"));
     value_set(value, "split", value_bool(false));
     value_set(value, "writeThrough", value_bool(false));
     value_set(value, "thinProvisioned", value_bool(true));
@@ -137,7 +199,10 @@ backing(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_vm_dis
         value_set(value, "deltaDiskFormat", value_string("seSparseFormat"));
     }
     value_set(value, "digestEnabled", value_bool(false));
-    value_set(value, "sharing", value_string("sharingNone"));
+    value_set(value, "sharing",
+              value_string(disk->is_multi_writer ? "sharingMultiWriter" : "sharingNone"));
+    if (disk->is_encrypted)
+        value_set(value, "keyId", crypto_key());
     return value;
 }
 
@@ -155,7 +220,8 @@ disk_device(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_sn
             const struct lab_vm_disk *disk, unsigned number)
 {
     struct value *value = value_object("VirtualDisk"), *shares = value_object("SharesInfo");
-    struct value *file = backing(vs, vm, disk, chain_length(vm, snapshot), disk->path);
+    struct value *file = *disk->rdm ? raw_backing(vs, vm, disk)
+                                    : backing(vs, vm, disk, chain_length(vm, snapshot), disk->path);
     CLEANUP(free_charp) char *label = xasprintf("Hard disk %u", number);
     CLEANUP(free_charp) char *summary = xasprintf("%" PRIu64 " KB", disk->capacity / 1024);
 
@@ -231,6 +297,13 @@ devices(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_snapsh
         value_add(list, disk_device(vs, vm, snapshot, &disks->items[i], (unsigned)i + 1));
     for (size_t i = 0; i < vm->nics.count; i++)
         value_add(list, nic_device(vs, vm, &vm->nics.items[i], (unsigned)i));
+    if (vm->traits.has_vtpm) {
+        struct value *tpm = value_object("VirtualTPM");
+
+        value_set(tpm, "key", value_int(11000));
+        value_set(tpm, "deviceInfo", description("Virtual TPM", "Trusted Platform Module"));
+        value_add(list, tpm);
+    }
     return list;
 }
 
@@ -262,7 +335,7 @@ extra_config(const struct lab_vm *vm)
 
         (void)snprintf(key, sizeof(key), "%s%d:%d.ctkEnabled", disk->bus, disk->controller,
                        disk->unit);
-        add_option(list, key, "TRUE");
+        add_option(list, key, disk->is_untracked ? "FALSE" : "TRUE");
     }
     return list;
 }
@@ -274,7 +347,7 @@ boot_options(const struct lab_vm *vm)
 
     value_set(value, "bootDelay", value_long(0));
     value_set(value, "enterBIOSSetup", value_bool(false));
-    value_set(value, "efiSecureBootEnabled", value_bool(false));
+    value_set(value, "efiSecureBootEnabled", value_bool(vm->traits.is_secure_boot));
     value_set(value, "bootRetryEnabled", value_bool(false));
     value_set(value, "bootRetryDelay", value_long(10000));
     value_set(value, "networkBootProtocol", value_string("ipv4"));
@@ -301,9 +374,9 @@ config(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_snapsho
     char name[512];
 
     vs_escape_name(vm->name, name, sizeof(name));
-    value_set(hardware, "numCPU", value_int(CPUS));
+    value_set(hardware, "numCPU", value_int(cpus_of(vm)));
     value_set(hardware, "numCoresPerSocket", value_int(1));
-    value_set(hardware, "memoryMB", value_int(MEMORY_MIB));
+    value_set(hardware, "memoryMB", value_int(memory_of(vm)));
     value_set(hardware, "device", devices(vs, vm, snapshot));
     value_set(value, "changeVersion", value_stringf("v%" PRIu64, vm->change_version));
     value_set(value, "modified", value_time_ms(0));
@@ -312,7 +385,7 @@ config(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_snapsho
     value_set(value, "version", value_string(vm->version));
     value_set(value, "uuid", value_string(vm->bios_uuid));
     value_set(value, "instanceUuid", value_string(vm->instance_uuid));
-    value_set(value, "template", value_bool(false));
+    value_set(value, "template", value_bool(vm->traits.is_template));
     value_set(value, "guestId", value_string(vm->guest_id));
     value_set(value, "alternateGuestName", value_string(""));
     value_set(value, "annotation", value_string(""));
@@ -324,11 +397,22 @@ config(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_snapsho
     value_set(value, "bootOptions", boot_options(vm));
     value_set(value, "changeTrackingEnabled", value_bool(vm->is_cbt_on));
     value_set(value, "firmware", value_string(vm->firmware));
+    if (vm->traits.is_encrypted)
+        value_set(value, "keyId", crypto_key());
     return value;
 }
 
+/* Changed blocks are tracked from hardware version 7 on. */
+static bool
+can_track(const struct lab_vm *vm)
+{
+    int number = 0;
+
+    return sscanf(vm->version, "vmx-%d", &number) == 1 && number >= 7;
+}
+
 static struct value *
-capability(void)
+capability(const struct lab_vm *vm)
 {
     struct value *value = value_object("VirtualMachineCapability");
 
@@ -336,7 +420,7 @@ capability(void)
     value_set(value, "multipleSnapshotsSupported", value_bool(true));
     value_set(value, "poweredOffSnapshotsSupported", value_bool(true));
     value_set(value, "quiescedSnapshotsSupported", value_bool(true));
-    value_set(value, "changeTrackingSupported", value_bool(true));
+    value_set(value, "changeTrackingSupported", value_bool(can_track(vm)));
     value_set(value, "bootOptionsSupported", value_bool(true));
     value_set(value, "seSparseDiskSupported", value_bool(true));
     return value;
@@ -345,21 +429,38 @@ capability(void)
 /* ---- state ------------------------------------------------------------------------------------ */
 
 static struct value *
+question(const struct lab_vm *vm)
+{
+    struct value *value = value_object("VirtualMachineQuestionInfo");
+
+    value_set(value, "id", value_string("1"));
+    value_set(value, "text", value_string(vm->traits.question));
+    value_set(value, "choice", value_object("ChoiceOption"));
+    return value;
+}
+
+static struct value *
 runtime(struct lab_vsphere *vs, struct lab_vm *vm)
 {
     struct value *value = value_object("VirtualMachineRuntimeInfo");
     bool is_on = lab_vm_is_on(vs->lab, vm);
 
     value_set(value, "host", role(vs, vm, "HostSystem"));
-    value_set(value, "connectionState", value_word("VirtualMachineConnectionState", "connected"));
-    value_set(value, "powerState", value_word("VirtualMachinePowerState", power_state(is_on)));
+    value_set(value, "connectionState",
+              value_word("VirtualMachineConnectionState",
+                         *vm->traits.connection ? vm->traits.connection : "connected"));
+    value_set(value, "powerState",
+              value_word("VirtualMachinePowerState", seen_power_state(vm, is_on)));
     value_set(value, "faultToleranceState",
-              value_word("VirtualMachineFaultToleranceState", "notConfigured"));
+              value_word("VirtualMachineFaultToleranceState",
+                         vm->traits.is_fault_tolerant ? "running" : "notConfigured"));
+    if (*vm->traits.question)
+        value_set(value, "question", question(vm));
     value_set(value, "toolsInstallerMounted", value_bool(false));
     if (is_on)
         value_set(value, "bootTime", value_time_ms(vm->powered_on_at_ms));
     value_set(value, "maxCpuUsage", value_int(5200));
-    value_set(value, "maxMemoryUsage", value_int(MEMORY_MIB));
+    value_set(value, "maxMemoryUsage", value_int(memory_of(vm)));
     value_set(value, "recordReplayState",
               value_word("VirtualMachineRecordReplayState", "inactive"));
     if (!is_on)
@@ -427,10 +528,10 @@ summary_config(const struct lab_vm *vm)
 
     vs_escape_name(vm->name, name, sizeof(name));
     value_set(value, "name", value_string(name));
-    value_set(value, "template", value_bool(false));
+    value_set(value, "template", value_bool(vm->traits.is_template));
     value_set(value, "vmPathName", value_stringf("[ds1] %s/%s.vmx", vm->name, vm->name));
-    value_set(value, "memorySizeMB", value_int(MEMORY_MIB));
-    value_set(value, "numCpu", value_int(CPUS));
+    value_set(value, "memorySizeMB", value_int(memory_of(vm)));
+    value_set(value, "numCpu", value_int(cpus_of(vm)));
     value_set(value, "numEthernetCards", value_int((int64_t)vm->nics.count));
     value_set(value, "numVirtualDisks", value_int((int64_t)vm->disks.count));
     value_set(value, "uuid", value_string(vm->bios_uuid));
@@ -623,6 +724,16 @@ networks(struct lab_vsphere *vs, const struct lab_vm *vm)
 }
 
 static struct value *
+disabled_methods(const struct lab_vm *vm)
+{
+    struct value *list = value_list("MethodName");
+
+    if (vm->traits.is_snapshot_disabled)
+        value_add(list, value_word("MethodName", "CreateSnapshot_Task"));
+    return list;
+}
+
+static struct value *
 identity(struct lab_vsphere *vs, struct lab_vm *vm, const char *name)
 {
     char escaped[512];
@@ -639,6 +750,8 @@ identity(struct lab_vsphere *vs, struct lab_vm *vm, const char *name)
         return networks(vs, vm);
     if (!strcmp(name, "resourcePool"))
         return role(vs, vm, "ResourcePool");
+    if (!strcmp(name, "disabledMethod"))
+        return disabled_methods(vm);
     if (!strcmp(name, "recentTask"))
         return recent_tasks(vs, vm);
     if (!strcmp(name, "rootSnapshot"))
@@ -662,7 +775,7 @@ vs_vm_property(struct lab_vsphere *vs, struct lab_vm *vm, const char *name)
     if (!strcmp(name, "snapshot"))
         return snapshot_info(vm);
     if (!strcmp(name, "capability"))
-        return capability();
+        return capability(vm);
     if (!strcmp(name, "layoutEx"))
         return layout(vm);
     if (!strcmp(name, "overallStatus") || !strcmp(name, "configStatus"))

@@ -13,8 +13,11 @@ def make(tmp_path):
     """make(vm, ..., **cloudstack) -> (lab, engine); everything ends with the test."""
     labs, engines = [], []
 
-    def start(*vms, migration=None, **cloudstack):
-        lab = harness.Lab(tmp_path, harness.scenario(*vms, **cloudstack))
+    def start(*vms, migration=None, vcenter=None, **cloudstack):
+        scenario = harness.scenario(*vms, **cloudstack)
+        if vcenter:
+            scenario["vcenter"] = vcenter
+        lab = harness.Lab(tmp_path, scenario)
         labs.append(lab)
         engine = harness.Engine(tmp_path, lab, **(migration or {}))
         engines.append(engine)

@@ -443,6 +443,112 @@ test_dry_run_tells_what_the_host_sees(void **state)
     assert_null(none);
 }
 
+/* What a test or a scenario changes is not only told, it is obeyed. */
+static void
+change(struct fixture *f, const char *kind, const char *name, const char *set)
+{
+    json_t *change =
+        json_pack("{s:s, s:s, s:o}", "kind", kind, "name", name, "set", json_loads(set, 0, NULL));
+
+    if (lab_cloudstack_change(&f->lab, change, &f->err) < 0)
+        fail_msg("%s", err_message(f->err));
+    json_decref(change);
+}
+
+static void
+test_changed_facts_are_obeyed_by_imports(void **state)
+{
+    static const struct {
+        const char *kind, *name, *bad, *good, *words;
+    } rows[] = {
+        {"host", "kvm1-host1", "{\"state\": \"Down\"}", "{\"state\": \"Up\"}", "destination"},
+        {"storagepool", "primary", "{\"state\": \"Maintenance\"}", "{\"state\": \"Up\"}",
+         "destination"},
+        {"storagepool", "primary", "{\"disksizeused\": 17592186044416}", "{\"disksizeused\": 0}",
+         "destination"},
+        {"storagepool", "primary", "{\"disksizeallocated\": 35184372088832}",
+         "{\"disksizeallocated\": 0}", "destination"},
+        {"network", "lab-isolated", "{\"zoneid\": \"x\"}", "{\"zoneid\": \"" ZONE "\"}",
+         "belong to zone"},
+        {"account", "admin", "{\"vmavailable\": \"0\"}", "{\"vmavailable\": null}", "vmavailable"},
+        {"account", "admin", "{\"memoryavailable\": 511}", "{\"memoryavailable\": \"Unlimited\"}",
+         "memoryavailable"},
+        {"serviceoffering", "small", "{\"storagetags\": \"ssd\"}", "{\"storagetags\": null}",
+         "tags"},
+    };
+    struct fixture *f = *state;
+    CLEANUP(free_charp) char *id = NULL;
+
+    make_disk(f, "root.qcow2");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        change(f, rows[i].kind, rows[i].name, rows[i].bad);
+        expect_import_refused(f, "root.qcow2", rows[i].words);
+        change(f, rows[i].kind, rows[i].name, rows[i].good);
+    }
+    id = import_vm(f, "web01", "root.qcow2");
+    assert_non_null(id);
+    cloudstack_update_vm(f->cs, id, NULL,
+                         &(struct cloudstack_params){
+                             .items = &(struct cloudstack_param){"UEFI", "LEGACY"}, .count = 1},
+                         &f->err);
+    change(f, "host", "kvm1-host1", "{\"ueficapability\": false}");
+    assert_null(job(f, "startVirtualMachine", "id", id, NULL));
+    expect_error(f, E_CS_JOB, "deployment");
+}
+
+static void
+test_changed_disk_offerings_are_obeyed(void **state)
+{
+    static const char *const bad[][2] = {{"{\"tags\": \"ssd\"}", "{\"tags\": null}"},
+                                         {"{\"state\": \"Inactive\"}", "{\"state\": \"Active\"}"},
+                                         {"{\"encrypt\": true}", "{\"encrypt\": false}"}};
+    static const char custom[] = "6469736b-0000-4000-8000-000000000001";
+    struct fixture *f = *state;
+    CLEANUP(json_freep) json_t *result = NULL;
+
+    make_disk(f, "data.qcow2");
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        change(f, "diskoffering", "custom", bad[i][0]);
+        assert_null(job(f, "importVolume", "storageid", POOL, "path", "data.qcow2",
+                        "diskofferingid", custom, NULL));
+        expect_error(f, E_CS_JOB, "ffering");
+        change(f, "diskoffering", "custom", bad[i][1]);
+    }
+    result = job(f, "importVolume", "storageid", POOL, "path", "data.qcow2", "diskofferingid",
+                 custom, NULL);
+    assert_non_null(result);
+}
+
+static void
+test_changes_that_make_no_sense_are_refused(void **state)
+{
+    static const char *const bad[] = {
+        "{\"kind\": \"host\", \"name\": \"nobody\", \"set\": {}}",
+        "{\"kind\": \"hosts\", \"name\": \"kvm1-host1\", \"set\": {}}",
+        "{\"kind\": \"host\", \"name\": \"kvm1-host1\"}"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CLEANUP(json_freep) json_t *json = json_loads(bad[i], 0, NULL);
+
+        assert_int_equal(lab_cloudstack_change(&f->lab, json, &f->err), -1);
+        expect_error(f, E_CONFIG, "");
+    }
+}
+
+static void
+test_forbidden_commands_are_neither_listed_nor_run(void **state)
+{
+    struct fixture *f = fixture_new("{\"forbid\": [\"listHosts\"]}");
+    bool has = true;
+
+    assert_int_equal(cloudstack_has_param(f->cs, "listHosts", "id", &has, &f->err), 0);
+    assert_false(has);
+    assert_null(call(f, "listHosts", NULL));
+    expect_error(f, E_CS_API, "not available");
+    fixture_free(f);
+}
+
 static void
 test_project_owns_what_was_imported_for_it(void **state)
 {
@@ -487,6 +593,10 @@ main(void)
         T(test_device_ids_leave_out_the_cdrom),
         T(test_volume_texts),
         T(test_dry_run_tells_what_the_host_sees),
+        T(test_changed_facts_are_obeyed_by_imports),
+        T(test_changed_disk_offerings_are_obeyed),
+        T(test_changes_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_forbidden_commands_are_neither_listed_nor_run),
         T(test_project_owns_what_was_imported_for_it),
     };
 
