@@ -1,0 +1,448 @@
+/* Reads what CloudStack says of everything that the specs name: once for all VMs. */
+#include <string.h>
+#include <strings.h>
+
+#include "cloudstack/cloudstack.h"
+#include "preflight/internal.h"
+#include "storage/storage.h"
+
+struct reader {
+    struct cloudstack *cs;
+    json_t *facts;
+};
+
+static void
+json_freep(json_t **json)
+{
+    json_decref(*json);
+}
+
+/* facts[kind], an object that is made when it is first needed; borrowed. */
+static json_t *
+kind_of(json_t *facts, const char *kind)
+{
+    json_t *object = json_object_get(facts, kind);
+
+    if (!object) {
+        object = json_object();
+        json_object_set_new(facts, kind, object);
+    }
+    return object;
+}
+
+/* Kinds without which the others still say much: a server that cannot tell them holds up nobody. */
+static bool
+is_optional(const char *kind)
+{
+    static const char *const kinds[] = {"apis", "details", "hosts", "thresholds", "vms"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (!strcmp(kinds[i], kind))
+            return true;
+    return false;
+}
+
+/* A passing fault fails, unless @kind is optional; any other is noted as the reason why @kind is not
+ * known. */
+static int
+note_failure(struct reader *r, const char *kind, struct err **failure, struct err **err)
+{
+    json_t *text;
+
+    if (err_code(*failure) == E_CANCELLED ||
+        (err_class(*failure) == ERR_CLASS_RETRY && !is_optional(kind)))
+        return err_move(err, failure);
+    text = json_string(err_message(*failure));
+    json_object_set_new(kind_of(r->facts, "unread"), kind, text ? text : json_string("?"));
+    err_freep(failure);
+    return 0;
+}
+
+/* ---- objects that ids name -------------------------------------------------------------------- */
+
+static const json_t *
+pick_id(const json_t *items, const char *id)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (items, i, item) {
+        if (fact_same_id(fact_text(item, "id"), id))
+            return item;
+    }
+    return NULL;
+}
+
+/* *ret_object (owned) is NULL where there is none.  What belongs to projects is in no other list. */
+static int
+find_object(struct reader *r, const char *command, const char *id, bool in_projects,
+            json_t **ret_object, struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *items = NULL;
+    CLEANUP(err_freep) struct err *failure = NULL;
+    int result;
+
+    vec_push(&params, ((struct cloudstack_param){"id", id}));
+    if (in_projects)
+        vec_push(&params, ((struct cloudstack_param){"projectid", "-1"}));
+    result = cloudstack_list(r->cs, command, &params, &items, &failure);
+    vec_done(&params);
+    if (result < 0 && err_code(failure) != E_CS_NOT_FOUND)
+        return err_move(err, &failure);
+    *ret_object = json_incref((json_t *)pick_id(items, id));
+    return 0;
+}
+
+/* facts[kind][id], unless it is known already. */
+static int
+read_object(struct reader *r, const char *kind, const char *command, const char *id,
+            struct err **err)
+{
+    struct err *failure = NULL;
+    json_t *object = NULL;
+
+    if (!id || json_object_get(kind_of(r->facts, kind), id))
+        return 0;
+    if (find_object(r, command, id, false, &object, &failure) < 0 ||
+        (!object && !strcmp(command, "listNetworks") &&
+         find_object(r, command, id, true, &object, &failure) < 0))
+        return note_failure(r, kind, &failure, err);
+    json_object_set_new(kind_of(r->facts, kind), id, object ? object : json_null());
+    return 0;
+}
+
+static int
+read_subject(struct reader *r, const struct subject *s, struct err **err)
+{
+    const struct config_target *target = &s->spec->target;
+
+    if (read_object(r, "zone", "listZones", target->zone_id, err) < 0 ||
+        read_object(r, "cluster", "listClusters", target->cluster_id, err) < 0 ||
+        read_object(r, "pool", "listStoragePools", target->storage_id, err) < 0 ||
+        read_object(r, "service_offering", "listServiceOfferings", target->service_offering_id,
+                    err) < 0 ||
+        read_object(r, "os_type", "listOsTypes", target->os_type_id, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->nics->count; i++)
+        if (read_object(r, "network", "listNetworks", s->nics->items[i].network_id, err) < 0)
+            return -1;
+    for (size_t i = 0; i < s->disks->count; i++)
+        if (read_object(r, "pool", "listStoragePools", s->disks->items[i].storage_id, err) < 0 ||
+            read_object(r, "disk_offering", "listDiskOfferings",
+                        s->disks->items[i].disk_offering_id, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- lists ------------------------------------------------------------------------------------ */
+
+static int
+list_for(struct reader *r, const char *kind, const char *id, const char *command,
+         const struct cloudstack_params *params, struct err **err)
+{
+    struct err *failure = NULL;
+    json_t *items = NULL;
+
+    if (json_object_get(kind_of(r->facts, kind), id))
+        return 0;
+    if (cloudstack_list(r->cs, command, params, &items, &failure) < 0)
+        return note_failure(r, kind, &failure, err);
+    json_object_set_new(kind_of(r->facts, kind), id, items);
+    return 0;
+}
+
+static int
+read_hosts(struct reader *r, struct err **err)
+{
+    json_t *zone;
+    const char *id;
+
+    json_object_foreach (kind_of(r->facts, "zone"), id, zone) {
+        struct cloudstack_params params = {0};
+        int result;
+
+        if (!json_is_object(zone))
+            continue;
+        vec_push(&params, ((struct cloudstack_param){"zoneid", id}));
+        vec_push(&params, ((struct cloudstack_param){"type", "Routing"}));
+        vec_push(&params, ((struct cloudstack_param){"hypervisor", "KVM"}));
+        result = list_for(r, "hosts", id, "listHosts", &params, err);
+        vec_done(&params);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Names and addresses matter on one network only, so only those of its VMs are read; twice, because
+ * what belongs to projects is in no other list. */
+static int
+list_vms_on(struct reader *r, const char *network_id, json_t **ret_vms, struct err **err)
+{
+    CLEANUP(json_freep) json_t *vms = json_array();
+
+    for (int is_project = 0; is_project <= 1; is_project++) {
+        struct cloudstack_params params = {0};
+        CLEANUP(json_freep) json_t *items = NULL;
+        int result;
+
+        vec_push(&params, ((struct cloudstack_param){"networkid", network_id}));
+        vec_push(&params, ((struct cloudstack_param){"details", "nics"}));
+        if (is_project)
+            vec_push(&params, ((struct cloudstack_param){"projectid", "-1"}));
+        result = cloudstack_list(r->cs, "listVirtualMachines", &params, &items, err);
+        vec_done(&params);
+        if (result < 0)
+            return -1;
+        json_array_extend(vms, items);
+    }
+    *ret_vms = take(vms);
+    return 0;
+}
+
+static int
+read_vms(struct reader *r, struct err **err)
+{
+    json_t *network;
+    const char *id;
+
+    json_object_foreach (kind_of(r->facts, "network"), id, network) {
+        struct err *failure = NULL;
+        json_t *vms = NULL;
+
+        if (!json_is_object(network))
+            continue;
+        if (list_vms_on(r, id, &vms, &failure) == 0)
+            json_object_set_new(kind_of(r->facts, "vms"), id, vms);
+        else if (note_failure(r, "vms", &failure, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the server ------------------------------------------------------------------------------- */
+
+/* {command: [parameter]} of listApis, which shows only what the account may use. */
+static int
+read_apis(struct reader *r, struct err **err)
+{
+    CLEANUP(json_freep) json_t *items = NULL;
+    struct err *failure = NULL;
+    const json_t *api, *param;
+    json_t *apis;
+    size_t i, k;
+
+    if (cloudstack_list(r->cs, "listApis", NULL, &items, &failure) < 0)
+        return note_failure(r, "apis", &failure, err);
+    apis = kind_of(r->facts, "apis");
+    json_array_foreach (items, i, api) {
+        json_t *names = json_array();
+
+        json_array_foreach (json_object_get(api, "params"), k, param) {
+            json_array_append(names, json_object_get(param, "name"));
+        }
+        json_object_set_new(apis, fact_text(api, "name"), names);
+    }
+    return 0;
+}
+
+static int
+read_threshold(struct reader *r, const char *zone_id, const char *name, const char *key,
+               struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *items = NULL;
+    struct err *failure = NULL;
+    const json_t *setting;
+    double value = -1;
+    size_t i;
+    int result;
+
+    vec_push(&params, ((struct cloudstack_param){"name", name}));
+    vec_push(&params, ((struct cloudstack_param){"zoneid", zone_id}));
+    result = cloudstack_list(r->cs, "listConfigurations", &params, &items, &failure);
+    vec_done(&params);
+    if (result < 0)
+        return note_failure(r, "thresholds", &failure, err);
+    json_array_foreach (items, i, setting) {
+        if (!strcmp(fact_text(setting, "name"), name))
+            value = fact_number(setting, "value", -1);
+    }
+    if (value > 0 && value <= 1)
+        json_object_set_new(kind_of(kind_of(r->facts, "thresholds"), zone_id), key,
+                            json_real(value));
+    return 0;
+}
+
+static int
+read_thresholds(struct reader *r, struct err **err)
+{
+    json_t *zone;
+    const char *id;
+
+    json_object_foreach (kind_of(r->facts, "zone"), id, zone) {
+        if (!json_is_object(zone))
+            continue;
+        if (read_threshold(r, id, "pool.storage.capacity.disablethreshold", "used", err) < 0 ||
+            read_threshold(r, id, "pool.storage.allocated.capacity.disablethreshold", "allocated",
+                           err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The words of rootDiskController and others.  Their answer is a map, which is no list to page. */
+static int
+read_details(struct reader *r, struct err **err)
+{
+    struct err *failure = NULL;
+    json_t *details = NULL;
+
+    if (cloudstack_detail_options(r->cs, "UserVm", &details, &failure) < 0)
+        return note_failure(r, "details", &failure, err);
+    json_object_set_new(r->facts, "details", details);
+    return 0;
+}
+
+/* ---- owners ----------------------------------------------------------------------------------- */
+
+static int
+find_account(struct reader *r, const struct config_target *target, json_t **ret_account,
+             struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *items = NULL;
+    CLEANUP(err_freep) struct err *failure = NULL;
+    const json_t *item;
+    size_t i;
+    int result;
+
+    vec_push(&params, ((struct cloudstack_param){"name", target->account}));
+    vec_push(&params, ((struct cloudstack_param){"domainid", target->domain_id}));
+    result = cloudstack_list(r->cs, "listAccounts", &params, &items, &failure);
+    vec_done(&params);
+    if (result < 0 && err_code(failure) != E_CS_NOT_FOUND)
+        return err_move(err, &failure);
+    json_array_foreach (items, i, item) {
+        if (!*ret_account && !strcmp(fact_text(item, "name"), target->account) &&
+            fact_same_id(fact_text(item, "domainid"), target->domain_id))
+            *ret_account = json_incref((json_t *)item);
+    }
+    return 0;
+}
+
+static int
+find_owner(struct reader *r, const struct config_target *target, json_t *owner, struct err **err)
+{
+    json_t *project = NULL, *domain = NULL, *account = NULL;
+
+    if (target->project_id) {
+        if (find_object(r, "listProjects", target->project_id, false, &project, err) < 0)
+            return -1;
+        json_object_set_new(owner, "project", project ? project : json_null());
+        return 0;
+    }
+    if (find_object(r, "listDomains", target->domain_id, false, &domain, err) < 0)
+        return -1;
+    json_object_set_new(owner, "domain", domain ? domain : json_null());
+    if (!domain)
+        return 0;
+    if (find_account(r, target, &account, err) < 0)
+        return -1;
+    json_object_set_new(owner, "account", account ? account : json_null());
+    return 0;
+}
+
+/* Without account and project the VM becomes the caller's, who has no limits. */
+static int
+read_owner(struct reader *r, const struct subject *s, struct err **err)
+{
+    const struct config_target *target = &s->spec->target;
+    CLEANUP(free_charp) char *key = owner_key(s->spec);
+    struct err *failure = NULL;
+    json_t *owner;
+
+    if ((!target->project_id && (!target->account || !target->domain_id)) ||
+        json_object_get(kind_of(r->facts, "owner"), key))
+        return 0;
+    owner = json_object();
+    if (find_owner(r, target, owner, &failure) < 0) {
+        json_decref(owner);
+        return note_failure(r, "owner", &failure, err);
+    }
+    json_object_set_new(kind_of(r->facts, "owner"), key, owner);
+    return 0;
+}
+
+/* ---- what this host sees of the pools --------------------------------------------------------- */
+
+static json_t *
+text_or_mark(const char *text)
+{
+    json_t *json = text ? json_string(text) : json_null();
+
+    return json ? json : json_string("?"); /* a path that is no UTF-8 */
+}
+
+static void
+look_at_dir(struct reader *r, const char *id, const json_t *pool)
+{
+    const struct storage_pool description = {
+        .id = id,
+        .name = fact_text(pool, "name"),
+        .type = fact_text(pool, "type"),
+        .path = fact_text(pool, "path"),
+        .state = fact_text(pool, "state"),
+    };
+    json_t *dir = json_object();
+    CLEANUP(free_charp) char *path = NULL;
+    CLEANUP(err_freep) struct err *error = NULL;
+    uint64_t free_bytes = 0;
+
+    if (storage_resolve(&description, &path, &error) == 0 &&
+        storage_free_bytes(path, &free_bytes, &error) == 0) {
+        json_object_set_new(dir, "path", text_or_mark(path));
+        json_object_set_new(dir, "free", json_real((double)free_bytes));
+    } else {
+        json_object_set_new(dir, "error", text_or_mark(err_message(error)));
+        json_object_set_new(dir, "cure", text_or_mark(err_hint_text(error)));
+    }
+    json_object_set_new(kind_of(r->facts, "dir"), id, dir);
+}
+
+static void
+look_at_dirs(struct reader *r)
+{
+    json_t *pool;
+    const char *id;
+
+    json_object_foreach (kind_of(r->facts, "pool"), id, pool) {
+        if (json_is_object(pool))
+            look_at_dir(r, id, pool);
+    }
+}
+
+/* ---- all of it -------------------------------------------------------------------------------- */
+
+int
+target_facts_read(struct cloudstack *cs, const struct subject *subjects, size_t count,
+                  json_t **ret_facts, struct err **err)
+{
+    CLEANUP(json_freep) json_t *facts = json_object();
+    struct reader r = {.cs = cs, .facts = facts};
+
+    json_object_set_new(facts, "version", text_or_mark(cloudstack_version(cs)));
+    json_object_set(facts, "capability", (json_t *)cloudstack_capabilities(cs));
+    if (read_apis(&r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (read_subject(&r, &subjects[i], err) < 0 || read_owner(&r, &subjects[i], err) < 0)
+            return -1;
+    if (read_hosts(&r, err) < 0 || read_vms(&r, err) < 0 || read_thresholds(&r, err) < 0 ||
+        read_details(&r, err) < 0)
+        return -1;
+    look_at_dirs(&r);
+    *ret_facts = take(facts);
+    return 0;
+}
