@@ -183,7 +183,7 @@ migration_stage_delta(struct migration *m, struct err **err)
         if (request == STORE_FINALIZE_PLAIN)
             break;
     }
-    if (migration_check_pause(m, err) < 0)
+    if (migration_preflight_cutover(m, err) < 0 || migration_check_pause(m, err) < 0)
         return -1;
     warn_unverified(m);
     return migration_power_down(m, err);

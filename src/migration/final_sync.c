@@ -8,14 +8,6 @@
 #include "migration/internal.h"
 #include "qcow2/qcow2.h"
 
-static bool
-is_windows(const struct migration *m)
-{
-    const char *id = m->vm.guest_id ? m->vm.guest_id : "";
-
-    return strcasestr(id, "win") && strncasecmp(id, "darwin", 6);
-}
-
 static int64_t
 settle_seconds(const struct migration *m)
 {
@@ -23,7 +15,7 @@ settle_seconds(const struct migration *m)
         return m->spec->finalize_settle_seconds;
     if (m->config->migration.finalize_settle_seconds >= 0)
         return m->config->migration.finalize_settle_seconds;
-    return is_windows(m) ? 30 : 15;
+    return preflight_is_windows(&m->vm) ? 30 : 15;
 }
 
 /* Never advances the change id: a later round after a way back is then a superset. */

@@ -15,21 +15,6 @@ migration_add_detail(struct cloudstack_params *details, const char *name, const 
         vec_push(details, ((struct cloudstack_param){name, value}));
 }
 
-/* "SECURE" or "LEGACY" for a VM that boots by UEFI, NULL for BIOS: the spec's word, else the source. */
-static const char *
-uefi_mode(const struct migration *m)
-{
-    const struct config_target *target = &m->spec->target;
-    bool is_efi = target->boot_type ? !strcasecmp(target->boot_type, "UEFI")
-                                    : m->vm.firmware && !strcasecmp(m->vm.firmware, "efi");
-
-    if (!is_efi)
-        return NULL;
-    if (target->boot_mode)
-        return strcasecmp(target->boot_mode, "Secure") ? "LEGACY" : "SECURE";
-    return !target->boot_type && m->vm.is_secure_boot ? "SECURE" : "LEGACY";
-}
-
 void
 migration_vm_details(const struct migration *m, struct cloudstack_params *details)
 {
@@ -40,7 +25,7 @@ migration_vm_details(const struct migration *m, struct cloudstack_params *detail
         controller = "scsi";
     migration_add_detail(details, "rootDiskController", controller);
     migration_add_detail(details, "nicAdapter", m->spec->target.nic_adapter);
-    migration_add_detail(details, "UEFI", uefi_mode(m));
+    migration_add_detail(details, "UEFI", preflight_uefi_mode(m->spec, &m->vm));
 }
 
 static char *
@@ -163,7 +148,7 @@ lookup_nic(const struct step *step, char **ret_result, struct err **err)
 /* CloudStack replaces a MAC address that it does not like without a word, and older servers cannot be
  * given one: what was kept is compared after the fact. */
 static int
-compare_macs(struct migration *m, const struct migration_nics *nics, struct err **err)
+compare_macs(struct migration *m, const struct preflight_nics *nics, struct err **err)
 {
     json_t *vm = NULL;
 
@@ -184,7 +169,7 @@ compare_macs(struct migration *m, const struct migration_nics *nics, struct err 
 }
 
 static int
-add_nics(struct migration *m, const struct migration_nics *nics, struct err **err)
+add_nics(struct migration *m, const struct preflight_nics *nics, struct err **err)
 {
     for (size_t i = 1; i < nics->count; i++) {
         CLEANUP(free_charp) char *name = xasprintf("add_nic:%s", nics->items[i].key);
@@ -218,7 +203,7 @@ note_vm(struct migration *m, char *vm_id /* taken, may be NULL */, struct err **
 }
 
 static struct step
-import_step(struct migration *m, const struct migration_nics *nics)
+import_step(struct migration *m, const struct preflight_nics *nics)
 {
     return (struct step){.m = m,
                          .name = "import_vm",
@@ -252,7 +237,7 @@ check_source(struct migration *m, bool *ret_may, struct err **err)
 }
 
 static int
-import_root(struct migration *m, const struct migration_nics *nics, struct err **err)
+import_root(struct migration *m, const struct preflight_nics *nics, struct err **err)
 {
     struct step step = import_step(m, nics);
     char *vm_id = NULL;
@@ -275,12 +260,11 @@ import_root(struct migration *m, const struct migration_nics *nics, struct err *
 int
 migration_stage_import_root(struct migration *m, struct err **err)
 {
-    struct migration_nics nics = {0};
+    struct preflight_nics nics = {0};
     int result = -1;
 
-    if (migration_plan_nics(m, &nics, err) < 0)
-        return -1;
-    if (import_root(m, &nics, err) == 0) {
+    preflight_plan_nics(m->spec, &m->vm, &nics);
+    if (preflight_check_nics(&nics, err) == 0 && import_root(m, &nics, err) == 0) {
         result = 0;
         if (m->record.cloudstack_vm_id) {
             result = add_nics(m, &nics, err);

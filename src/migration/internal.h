@@ -13,6 +13,7 @@
 #include "cloudstack/cloudstack.h"
 #include "config/config.h"
 #include "migration/migration.h"
+#include "preflight/preflight.h"
 #include "store/store.h"
 #include "vsphere/vsphere.h"
 
@@ -32,6 +33,7 @@ struct migration {
     int64_t mirrored_ms, kept_alive_ms;
     int64_t late_snapshot_ms;    /* until then a call of a killed run may still make a snapshot */
     int64_t told_of_power_ms;    /* when a failed look at the power state was last logged */
+    bool is_checked;             /* the preflight is done, or its time is over */
     bool has_rounds_of_this_run; /* a delta round was completed since the start */
     bool has_synced;             /* the final sync was completed since the start */
     double last_logged_percent;
@@ -77,8 +79,6 @@ void migration_report_summary(struct migration *m);
 /* discover.c: finds the VM and reads it into m->vm. */
 int migration_find_source(struct migration *m, struct err **err);
 int migration_read_source(struct migration *m, struct err **err);
-/* Refuses what cannot be migrated, every reason in one message. */
-int migration_check_source(const struct migration *m, struct err **err);
 /* The VM's disks are still those of the record: keys, places, backing uuids and sizes.  One that has
  * grown is recorded with its new size, and without a history: it is compared in full. */
 int migration_check_disks(struct migration *m, struct err **err);
@@ -154,6 +154,12 @@ bool migration_same_history(const char *a, const char *b);
 
 /* ---- stages ----------------------------------------------------------------------------------- */
 
+/* preflight.c.  E_PREFLIGHT with every problem in one message. */
+/* Before the first snapshot, once a run; logs the warnings. */
+int migration_preflight(struct migration *m, struct err **err);
+/* Before the source is shut down: nothing may fail then that could have been known. */
+int migration_preflight_cutover(struct migration *m, struct err **err);
+
 /* prepare.c: on every start, before files are touched: the pools are still where they were. */
 int migration_check_pools(struct migration *m, struct err **err);
 
@@ -206,17 +212,6 @@ int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **e
 /* Leaves nothing on the source and waits for the end of the pause. */
 int migration_stage_paused(struct migration *m, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);
-
-/* nics.c: the NIC plan: for each CloudStack NIC the network and the source NIC it stands for. */
-struct migration_nic {
-    const char *key; /* for records: the spec's key */
-    const char *network_id;
-    const char *mac; /* of the source NIC; NULL: none matches */
-};
-VEC_DECLARE(migration_nics, struct migration_nic);
-/* First the primary.  E_CONFIG for two NICs on one network or one that the VM does not have. */
-int migration_plan_nics(const struct migration *m, struct migration_nics *ret_nics,
-                        struct err **err);
 
 /* import_root.c: what the imported VM is to be like; values are borrowed from @m. */
 void migration_vm_details(const struct migration *m, struct cloudstack_params *details);

@@ -322,6 +322,12 @@ pause_ms(unsigned failures)
     return MIN(1000LL << MIN(failures, 10U), MAX_PAUSE_MS);
 }
 
+static int
+run_checked(struct migration *m, struct err **err)
+{
+    return migration_preflight(m, err) < 0 ? -1 : stages[m->record.stage](m, err);
+}
+
 /* A stage that fails for a passing reason is run again after a pause; every stage may be.  Rounds that
  * went well in between count as success. */
 static int
@@ -336,7 +342,7 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
         return err_set(err, E_NOT_BUILT, "stage %s is not known to this version",
                        store_stage_name(stage));
     if (migration_is_pause_due(m, &is_paused, &failure) == 0 &&
-        (is_paused ? migration_stage_paused : stages[stage])(m, &failure) == 0) {
+        (is_paused ? migration_stage_paused : run_checked)(m, &failure) == 0) {
         *failures = 0;
         return 0;
     }
@@ -436,6 +442,7 @@ run_locked(struct migration *m, struct err **err)
     log_settings(m);
     free(take(m->record.last_error));
     free(take(m->record.last_error_code));
+    m->is_checked = m->record.stage >= STAGE_BASE_COPY;
     if (connect_target(m, &failure) == 0 &&
         (m->record.stage <= STAGE_PREPARING_STORAGE || migration_check_pools(m, &failure) == 0) &&
         run_stages(m, &failure) == 0)

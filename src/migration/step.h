@@ -11,7 +11,7 @@ struct step {
     const char *name;
     const char *command;             /* CloudStack's: its jobs are waited for before a lookup */
     const struct store_disk *disk;   /* for the steps of a disk */
-    const struct migration_nic *nic; /* for those of a NIC */
+    const struct preflight_nic *nic; /* for those of a NIC */
     int (*submit)(const struct step *step, char **ret_job_id, struct err **err);
     int (*lookup)(const struct step *step, char **ret_result, struct err **err);
     char *(*result_of)(const json_t *job_result);

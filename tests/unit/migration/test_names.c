@@ -105,50 +105,6 @@ next_stages_are_the_existing_tools_words(void **state)
     assert_string_equal(migration_next_stage(STAGE_DONE, false, false), "none");
 }
 
-static struct migration
-with_nics(struct vsphere_nic *nics, size_t nic_count, const struct spec *spec)
-{
-    return (struct migration){.spec = spec, .vm = {.nics = {.items = nics, .count = nic_count}}};
-}
-
-static void
-the_primary_nic_comes_first_and_keeps_its_mac(void **state)
-{
-    char mac0[] = "00:50:56:00:00:01", mac1[] = "00:50:56:00:00:02", label[] = "Network adapter 1";
-    char key0[] = "4000", key1[] = "4001", net0[] = "net-a", net1[] = "net-b";
-    struct vsphere_nic nics[] = {{.key = 4000, .label = label, .mac = mac0},
-                                 {.key = 4001, .mac = mac1}};
-    struct spec_nic mappings[] = {{.key = key1, .network_id = net1},
-                                  {.key = key0, .network_id = net0}};
-    struct spec spec = {.nics = {.items = mappings, .count = 2}, .primary_nic = 1};
-    struct migration m = with_nics(nics, 2, &spec);
-    struct migration_nics plan = {0};
-
-    assert_int_equal(migration_plan_nics(&m, &plan, NULL), 0);
-    assert_int_equal(plan.count, 2);
-    assert_string_equal(plan.items[0].network_id, "net-a");
-    assert_string_equal(plan.items[0].mac, mac0);
-    assert_string_equal(plan.items[1].mac, mac1);
-    vec_done(&plan);
-}
-
-static void
-two_nics_on_one_network_are_refused(void **state)
-{
-    char key0[] = "4000", key1[] = "4001", net[] = "net-a", same[] = "NET-A";
-    struct spec_nic mappings[] = {{.key = key0, .network_id = net},
-                                  {.key = key1, .network_id = same}};
-    struct spec spec = {.nics = {.items = mappings, .count = 2}, .primary_nic = 0};
-    struct migration m = with_nics(NULL, 0, &spec);
-    struct migration_nics plan = {0};
-    CLEANUP(err_freep) struct err *err = NULL;
-
-    assert_int_equal(migration_plan_nics(&m, &plan, &err), -1);
-    assert_int_equal(err_code(err), E_CONFIG);
-    assert_non_null(strstr(err_message(err), "4001"));
-    assert_int_equal(plan.count, 0);
-}
-
 int
 main(void)
 {
@@ -159,8 +115,6 @@ main(void)
         cmocka_unit_test(the_first_scsi_controller_may_have_any_number),
         cmocka_unit_test(only_snapshots_with_the_whole_tag_are_this_migrations),
         cmocka_unit_test(next_stages_are_the_existing_tools_words),
-        cmocka_unit_test(the_primary_nic_comes_first_and_keeps_its_mac),
-        cmocka_unit_test(two_nics_on_one_network_are_refused),
     };
 
     log_set_level(LOG_ERROR);
