@@ -28,7 +28,7 @@
 #include "config/config.h"
 #include "disk/disk.h"
 #include "io/io.h"
-#include "source/source.h"
+#include "preflight/preflight.h"
 
 #define NEEDED_FILES    1024
 #define NEEDED_ROOM     (256 * MIB) /* in the control directory: state, logs */
@@ -249,25 +249,18 @@ look_at_config(const char *given, struct findings *findings)
     return config;
 }
 
+/* The check that `check` makes too, under the name that it has here. */
 static void
 look_at_vddk(const struct config *config, struct findings *findings)
 {
-    const char *libdir = config->migration.vddk_path;
-    CLEANUP(err_freep) struct err *error = NULL;
-    CLEANUP(free_charp) char *library = NULL;
+    static const enum finding_level levels[] = {FINDING_OK, FINDING_WARNING, FINDING_PROBLEM};
+    struct preflight_findings looked = {0};
 
-    if (!libdir || !*libdir)
-        add(findings, "VDDK", FINDING_PROBLEM,
-            "unpack VMware's VDDK and set migration.vddk_path to the directory that has lib64",
-            "migration.vddk_path is not set");
-    else if (source_vddk_probe(libdir, &library, &error) == 0)
-        add(findings, "VDDK", FINDING_OK, NULL, "loads: %s", library);
-    else
-        add_error(
-            findings, "VDDK", FINDING_PROBLEM,
-            "unpack VMware's VDDK and set migration.vddk_path to the directory that has lib64; "
-            "where it is there, see what ldd says of its libraries",
-            error);
+    preflight_look_at_vddk(config, &looked);
+    for (size_t i = 0; i < looked.count; i++)
+        add(findings, "VDDK", levels[looked.items[i].status], looked.items[i].cure, "%s",
+            looked.items[i].message);
+    preflight_findings_done(&looked);
 }
 
 /* ---- control directory ------------------------------------------------------------------------ */

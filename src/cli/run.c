@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/display.h"
+#include "cli/load.h"
 #include "config/config.h"
 #include "supervisor/supervisor.h"
 
@@ -219,62 +220,27 @@ on_tick(void *opaque)
 
 /* ---- command ---------------------------------------------------------------------------------- */
 
-static void
-show_warnings(const char *warnings)
-{
-    while (warnings && *warnings) {
-        int length = (int)strcspn(warnings, "\n");
-
-        if (length)
-            log_warning("%.*s", length, warnings);
-        warnings += length + (warnings[length] == '\n');
-    }
-}
-
-static int
-load(struct run_values *v, const struct words *words, const char *config_path,
-     struct config **ret_config, struct spec_list *specs, struct err **err)
-{
-    CLEANUP(config_freep) struct config *config = NULL;
-    CLEANUP(free_charp) char *config_warnings = NULL;
-    CLEANUP(free_charp) char *spec_warnings = NULL;
-    const struct spec_overrides overrides = {
-        .readers = v->readers > 0 ? v->readers : -1,
-        .verify = v->verify,
-        .parallel_disks = v->parallel_disks > 0 ? v->parallel_disks : -1,
-        .run_virt_v2v = v->override_run_virt_v2v ? v->run_virt_v2v : -1,
-    };
-
-    for (size_t i = 0; i < words->count; i++)
-        vec_push(&v->specs, words->items[i]);
-    if (v->specs.count == 0)
-        return err_set(err, E_USAGE, "at least one --spec is needed");
-    if (config_load(config_path, v->lenient, &config, &config_warnings, err) < 0)
-        return -1;
-    show_warnings(config_warnings);
-    if (spec_load_all(v->specs.items, v->specs.count, config, &overrides, v->lenient, specs,
-                      &spec_warnings, err) < 0)
-        return -1;
-    show_warnings(spec_warnings);
-    if (specs->count == 0)
-        return err_set(err, E_CONFIG, "the specs name no VM");
-    if (config_check_run(config, err) < 0)
-        return -1;
-    *ret_config = take(config);
-    return 0;
-}
-
 static int
 run_run(void *opaque, const struct words *words, struct err **err)
 {
     struct run_values *v = opaque;
     CLEANUP(config_freep) struct config *config = NULL;
     CLEANUP(free_charp) char *config_path = v->config ? xstrdup(v->config) : config_default_path();
+    const struct load_request request = {
+        .specs = &v->specs,
+        .words = words,
+        .config_path = config_path,
+        .overrides = {.readers = v->readers > 0 ? v->readers : -1,
+                      .verify = v->verify,
+                      .parallel_disks = v->parallel_disks > 0 ? v->parallel_disks : -1,
+                      .run_virt_v2v = v->override_run_virt_v2v ? v->run_virt_v2v : -1},
+        .is_lenient = v->lenient,
+    };
     struct spec_list specs = {0};
     struct run run;
     int rc;
 
-    if (load(v, words, config_path, &config, &specs, err) < 0) {
+    if (load_all(&request, &config, &specs, err) < 0) {
         spec_list_done(&specs);
         return -1;
     }
