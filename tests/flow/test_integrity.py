@@ -195,7 +195,7 @@ def test_a_disk_that_grows_is_followed(make):
 
 def test_a_disk_that_grew_before_the_base_was_complete_is_followed(make):
     lab, engine = make(quiet())
-    lab.fault("nfc.read", "delay", delay_ms=700, skip=12, count=-1)
+    lab.fault("nfc.read", "delay", delay_ms=4000, skip=14, count=-1)
     spec = engine.spec("web01")
     run = engine.run(spec)
     engine.until_stage(spec, "base_copy", run)
