@@ -32,16 +32,6 @@ climb_init(struct climb *climb, unsigned first, unsigned least, unsigned most, i
 }
 
 void
-climb_set(struct climb *climb, unsigned count, int64_t now_ms)
-{
-    climb->count = MIN(MAX(count, climb->least), climb->most);
-    climb->before = 0;
-    climb->rate = 0;
-    climb->next_trial_ms = now_ms + climb->pause_ms;
-    settle(climb);
-}
-
-void
 climb_refuse(struct climb *climb, int64_t now_ms)
 {
     if (climb->before)
@@ -53,40 +43,62 @@ climb_refuse(struct climb *climb, int64_t now_ms)
 }
 
 /* What a step of half as many more is expected to bring is half as much; a fifth of that is more than
- * the measurement's own error. */
+ * the measurement's own error.  A step down must not cost more than that error. */
 static bool
 has_helped(const struct climb *climb, uint64_t rate)
 {
-    uint64_t share = (climb->count - climb->before) * 100U / climb->before / 5;
+    uint64_t share;
 
+    if (climb->count < climb->before)
+        return rate >= climb->rate_before - climb->rate_before / 100 * 3;
+    share = (climb->count - climb->before) * 100U / climb->before / 5;
     return rate > climb->rate_before + climb->rate_before / 100 * MAX(share, 4U);
 }
 
 static void
-step_up(struct climb *climb)
+step(struct climb *climb, unsigned count)
 {
     climb->before = climb->count;
     climb->rate_before = climb->rate;
-    climb->count = MIN(climb->count + MAX(climb->count / 2, 1U), climb->most);
+    climb->count = count;
     settle(climb);
+}
+
+bool
+climb_try_fewer(struct climb *climb, unsigned least, int64_t now_ms)
+{
+    unsigned count = MAX(MAX(climb->count / 2, climb->least), least);
+
+    if (climb->before || !climb->rate || now_ms < climb->next_trial_ms || count >= climb->count)
+        return false;
+    step(climb, count);
+    return true;
 }
 
 /* A measurement is over. */
 static void
 judge(struct climb *climb, uint64_t rate, int64_t now_ms)
 {
+    unsigned before = climb->before;
+
     climb->rate = rate;
-    if (climb->before && !has_helped(climb, rate)) {
+    if (before && !has_helped(climb, rate)) {
         climb_refuse(climb, now_ms);
         return;
     }
-    if (take(climb->before) || rate < climb->rate_refused - climb->rate_refused / 4) {
+    climb->before = 0;
+    if (before > climb->count) { /* fewer do; more have just been seen to be no better */
+        climb->rate_refused = rate;
+        climb->next_trial_ms = now_ms + climb->pause_ms;
+        return;
+    }
+    if (before || rate < climb->rate_refused - climb->rate_refused / 4) {
         climb->pause_ms = FIRST_PAUSE_MS;
         climb->next_trial_ms = now_ms;
         climb->rate_refused = 0;
     }
     if (climb->count < climb->most && now_ms >= climb->next_trial_ms)
-        step_up(climb);
+        step(climb, MIN(climb->count + MAX(climb->count / 2, 1U), climb->most));
 }
 
 bool

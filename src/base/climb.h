@@ -3,6 +3,8 @@
  * did not help the next one waits, longer each time, because a server's load changes; not so where much
  * less comes through than did then.
  *
+ * Where more only wait for each other, the caller may ask whether fewer would do.
+ *
  * Pure logic: the caller gives the clock, and uses `count` of them.  Threading: none of its own. */
 #ifndef V2C_BASE_CLIMB_H
 #define V2C_BASE_CLIMB_H
@@ -40,8 +42,9 @@ struct climb {
 void climb_init(struct climb *climb, unsigned first, unsigned least, unsigned most, int64_t now_ms);
 /* @bytes have come through.  True when `count` is another now. */
 bool climb_note(struct climb *climb, uint32_t bytes, int64_t now_ms);
-/* To @count, for a reason of the caller's; what was measured counts no more. */
-void climb_set(struct climb *climb, unsigned count, int64_t now_ms);
+/* Tries half as many, not less than @least, and keeps them if nothing is lost by it.  False, and
+ * nothing happens, while another step is on trial, or it is not time for one. */
+bool climb_try_fewer(struct climb *climb, unsigned least, int64_t now_ms);
 /* A step up is not to be had (a connection was refused): back, and a pause. */
 void climb_refuse(struct climb *climb, int64_t now_ms);
 

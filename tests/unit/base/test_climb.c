@@ -117,21 +117,55 @@ a_step_that_cannot_be_had_is_like_one_that_does_not_help(void **state)
 }
 
 static void
-the_caller_may_set_the_count_within_its_bounds(void **state)
+fewer_are_kept_where_nothing_is_lost(void **state)
 {
-    struct server server = {.each = 10 * MIB, .all = 1000 * MIB};
+    struct server server = {.each = 40 * MIB, .all = 120 * MIB};
+    struct climb climb;
+
+    climb_init(&climb, 16, 2, 16, 0);
+    assert_false(climb_try_fewer(&climb, 8, 0)); /* nothing was measured yet */
+    run(&climb, &server, 1000);
+    assert_true(climb_try_fewer(&climb, 6, server.now_ms));
+    assert_int_equal(climb.count, 8);
+    assert_false(climb_try_fewer(&climb, 6, server.now_ms)); /* one is on trial */
+    run(&climb, &server, 1000);
+    assert_int_equal(climb.count, 8);
+    while (server.now_ms < 10000 && !climb_try_fewer(&climb, 6, server.now_ms))
+        run(&climb, &server, 10); /* after a pause */
+    assert_int_equal(climb.count, 6);
+    run(&climb, &server, 1000);
+    assert_int_equal(climb.count, 6);
+    assert_false(climb_try_fewer(&climb, 6, server.now_ms + 60000));
+}
+
+static void
+fewer_are_taken_back_where_they_cost(void **state)
+{
+    struct server server = {.each = 40 * MIB, .all = 10 * GIB};
+    struct climb climb;
+
+    climb_init(&climb, 16, 2, 16, 0);
+    run(&climb, &server, 1000);
+    assert_true(climb_try_fewer(&climb, 2, server.now_ms));
+    assert_int_equal(climb.count, 8);
+    run(&climb, &server, 1000);
+    assert_int_equal(climb.count, 16);
+    assert_false(climb_try_fewer(&climb, 2, server.now_ms)); /* not again at once */
+}
+
+static void
+bounds_hold(void **state)
+{
     struct climb climb;
 
     climb_init(&climb, 20, 2, 16, 0);
     assert_int_equal(climb.count, 16);
-    climb_set(&climb, 0, 0);
+    climb_init(&climb, 0, 2, 16, 0);
     assert_int_equal(climb.count, 2);
-    run(&climb, &server, 1000);
-    assert_int_equal(climb.count, 2); /* the reason for it is given some time */
-    run(&climb, &server, 10000);
-    assert_int_equal(climb.count, 16);
-    climb_init(&climb, 1, 3, 2, 0); /* bounds that contradict each other: the lower one */
+    climb_init(&climb, 1, 3, 2, 0); /* that contradict each other: the lower one */
     assert_int_equal(climb.count, 3);
+    climb_init(&climb, 0, 0, 0, 0);
+    assert_int_equal(climb.count, 1);
 }
 
 static void
@@ -155,7 +189,9 @@ main(void)
         cmocka_unit_test(a_server_that_grows_faster_is_noticed),
         cmocka_unit_test(a_limit_that_sets_in_later_is_noticed_at_once),
         cmocka_unit_test(a_step_that_cannot_be_had_is_like_one_that_does_not_help),
-        cmocka_unit_test(the_caller_may_set_the_count_within_its_bounds),
+        cmocka_unit_test(fewer_are_kept_where_nothing_is_lost),
+        cmocka_unit_test(fewer_are_taken_back_where_they_cost),
+        cmocka_unit_test(bounds_hold),
         cmocka_unit_test(slow_links_are_measured_too),
     };
 
