@@ -104,7 +104,10 @@ open_source(struct expert_copy *copy, uint64_t expected_size, struct err **err)
     if (!strncmp(s->source, "file:", 5))
         rc = source_file_open(s->source + 5, copy->pool, depth, &copy->source, err);
     else
-        rc = source_nbd_open(s->source, depth, &copy->source, err);
+        rc = source_nbd_open_with(
+            &(const struct source_nbd_options){
+                .uri = s->source, .queue_depth = depth, .connections = (unsigned)s->readers},
+            &copy->source, err);
     if (rc < 0)
         return -1;
     if (expected_size && copy->source->size != expected_size)
@@ -178,12 +181,20 @@ int
 expert_copy_run(struct expert_copy *copy, struct disk_target *target, struct err **err)
 {
     bool is_terminal = isatty(STDERR_FILENO) == 1;
+    const struct transfer_tuning tuning = {
+        .least_request_bytes = (uint32_t)(copy->settings->min_chunk_mb * (int64_t)MIB),
+        .fast_latency_ms = copy->settings->fast_latency_ms,
+        .slow_latency_ms = copy->settings->slow_latency_ms,
+        .fast_mib_per_s = (uint32_t)copy->settings->fast_mbps,
+        .slow_mib_per_s = (uint32_t)copy->settings->slow_mbps,
+    };
     const struct transfer_job job = {
         .source = copy->source,
         .target = target,
         .pool = copy->pool,
         .plan = &copy->plan,
         .max_in_flight = reads_in_flight(copy->settings),
+        .tuning = &tuning,
         .on_progress = is_terminal ? show_progress : NULL,
         .opaque = copy,
         .cancel = &stop_requested,

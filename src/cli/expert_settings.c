@@ -10,8 +10,9 @@
 #include "base/util.h"
 #include "cli/expert.h"
 
-#define MAX_IN_FLIGHT 64 /* requests of 1 MiB: beyond it memory grows and nothing else */
-#define MAX_MOREF     50 /* so that the owner id of a target can hold it */
+#define MAX_IN_FLIGHT        64 /* requests of 1 MiB: beyond it memory grows and nothing else */
+#define DEFAULT_MAX_CHUNK_MB INT64_C(4)
+#define MAX_MOREF            50 /* so that the owner id of a target can hold it */
 
 #define OPTION(name, kind, field, value, help)                                                     \
     {                                                                                              \
@@ -39,28 +40,31 @@
         OPTION("disk-path", OPTION_TEXT, disk_path, "PATH",                                        \
                "\"[datastore] directory/disk.vmdk\", as of that snapshot."),                       \
         OPTION("readers", OPTION_INT, readers, "N",                                                \
-               "Upper bound of connections (4). This version uses one, which is enough with "      \
-               "several reads in flight."),                                                        \
+               "Upper bound of connections (4). NBD sources use as many as are measured to help; " \
+               "a disk of VMware's is read over one."),                                            \
         OPTION("queue-depth", OPTION_INT, queue_depth, "N",                                        \
-               "Upper bound of reads in flight (64). Not given: 16.")
+               "Upper bound of reads in flight (64). Not given: 16. As many are used as help.")
 
-#define NO_EFFECT " Checked, but without effect in this version: requests are of up to 1 MiB."
+#define AT_MOST_ONE " More than 1 MiB is taken as 1 MiB."
 
 const struct option_def expert_base_options[] = {
     CONNECTION_OPTIONS,
     OPTION("target-qcow2", OPTION_TEXT, target, "FILE", "File to make; it must not exist."),
     OPTION("disk-size-bytes", OPTION_INT, disk_size_bytes, "N",
            "Size that the source must have; 0: any."),
-    OPTION("min-chunk-mb", OPTION_INT, min_chunk_mb, "N", "Smallest request (1)." NO_EFFECT),
-    OPTION("max-chunk-mb", OPTION_INT, max_chunk_mb, "N", "Largest request (4)." NO_EFFECT),
-    OPTION("fast-latency-ms", OPTION_INT, fast_latency_ms, "N",
-           "A request that is faster lets the next ones grow (40)." NO_EFFECT),
+    OPTION("min-chunk-mb", OPTION_INT, min_chunk_mb, "N",
+           "Smallest request; not given: 256 KiB, for a source that is slow." AT_MOST_ONE),
+    OPTION("max-chunk-mb", OPTION_INT, max_chunk_mb, "N", "Largest request." AT_MOST_ONE),
+    OPTION(
+        "fast-latency-ms", OPTION_INT, fast_latency_ms, "N",
+        "Requests that are no slower than this, and bring fast-mbps, let the next ones grow (40)."),
     OPTION("slow-latency-ms", OPTION_INT, slow_latency_ms, "N",
-           "A request that is slower makes the next ones smaller (250)." NO_EFFECT),
+           "Requests that are slower, because they wait for each other or little comes through, "
+           "make the next ones fewer, then smaller (250)."),
     OPTION("fast-mbps", OPTION_INT, fast_mbps, "N",
-           "MiB/s above which requests grow (180)." NO_EFFECT),
+           "MiB/s of the source from which on requests grow (180)."),
     OPTION("slow-mbps", OPTION_INT, slow_mbps, "N",
-           "MiB/s below which requests become smaller (40)." NO_EFFECT),
+           "MiB/s of the source below which requests become fewer, then smaller (40)."),
     {"run-virt-v2v", OPTION_BOOL, offsetof(struct expert, run_virt_v2v), NULL,
      "Convert the guest afterwards (true, but false with --source). This version cannot: "
      "--run-virt-v2v=false must be given.",
@@ -75,7 +79,7 @@ const struct option_def expert_delta_options[] = {
     OPTION("target-qcow2", OPTION_TEXT, target, "FILE", "File that base-copy made."),
     OPTION("ranges-file", OPTION_TEXT, ranges_file, "FILE",
            "What to copy: a JSON list of {\"start\": bytes, \"length\": bytes}."),
-    OPTION("chunk-mb", OPTION_INT, chunk_mb, "N", "Largest request (4)." NO_EFFECT),
+    OPTION("chunk-mb", OPTION_INT, chunk_mb, "N", "Largest request." AT_MOST_ONE),
     OPTION_END,
 };
 
@@ -112,9 +116,9 @@ static const struct key {
     INT_KEY(IN_BASE, disk_size_bytes, INT64_MAX, 0),
     INT_KEY(IN_BASE | IN_DELTA, readers, 256, 4),
     INT_KEY(IN_BASE | IN_DELTA, queue_depth, 4096, 0),
-    INT_KEY(IN_BASE, min_chunk_mb, 1024, 1),
-    INT_KEY(IN_BASE, max_chunk_mb, 1024, 4),
-    INT_KEY(IN_DELTA, chunk_mb, 1024, 4),
+    INT_KEY(IN_BASE, min_chunk_mb, 1024, 0),
+    INT_KEY(IN_BASE, max_chunk_mb, 1024, 0),
+    INT_KEY(IN_DELTA, chunk_mb, 1024, 0),
     INT_KEY(IN_BASE, fast_latency_ms, 3600000, 40),
     INT_KEY(IN_BASE, slow_latency_ms, 3600000, 250),
     INT_KEY(IN_BASE, fast_mbps, 1000000, 180),
@@ -301,12 +305,25 @@ check_conversion(const struct expert *s, struct err **err)
                     s->has_run_virt_v2v ? "" : "; without it true is the default");
 }
 
+/* The existing tool's requests are of up to 4 MiB; ours are not, because more are in flight. */
+static void
+clamp_chunk(int64_t *chunk_mb, const char *name)
+{
+    if (*chunk_mb <= 1)
+        return;
+    log_warning("%s %" PRId64 ": requests are of at most 1 MiB", name, *chunk_mb);
+    *chunk_mb = 1;
+}
+
 static int
 check_bounds(struct expert *s, struct err **err)
 {
-    if (s->min_chunk_mb > s->max_chunk_mb)
+    if (s->min_chunk_mb > (s->max_chunk_mb ? s->max_chunk_mb : DEFAULT_MAX_CHUNK_MB))
         return err_set(err, E_CONFIG, "min_chunk_mb %" PRId64 " is above max_chunk_mb %" PRId64,
-                       s->min_chunk_mb, s->max_chunk_mb);
+                       s->min_chunk_mb, s->max_chunk_mb ? s->max_chunk_mb : DEFAULT_MAX_CHUNK_MB);
+    clamp_chunk(&s->min_chunk_mb, "min_chunk_mb");
+    clamp_chunk(&s->max_chunk_mb, "max_chunk_mb");
+    clamp_chunk(&s->chunk_mb, "chunk_mb");
     if (s->fast_latency_ms > s->slow_latency_ms)
         return err_set(err, E_CONFIG,
                        "fast_latency_ms %" PRId64 " is above slow_latency_ms %" PRId64,

@@ -240,6 +240,8 @@ read_done(struct disk_request *request, struct err *error)
                 "read at %" PRIu64 " gave %" PRIu32 " of %" PRIu32 " bytes", request->offset,
                 request->length, flight->issued_length);
     if (!error) {
+        window_note(&t->window, request->length, t->now_ms - flight->issued_ms,
+                    t->reads_in_flight + 1, t->now_ms);
         pass_on(flight);
         return;
     }
@@ -260,6 +262,7 @@ flight_read_source(struct flight *flight)
     struct err *error = NULL;
 
     transfer_pace_charge(t->job->paces, flight->read.length, t->now_ms);
+    flight->issued_ms = t->now_ms;
     t->reads_in_flight++;
     t->has_queued_reads = true;
     flight->block->unread++;
@@ -368,8 +371,8 @@ under_way(const struct transfer *t)
 static bool
 is_full(const struct transfer *t)
 {
-    return t->used_flights >=
-           MAX(t->max_reads + 2 * t->max_target, TRANSFER_BLOCK / t->plan.request_bytes + 2);
+    return t->used_flights >= MAX(window_reads(&t->window) + 2 * t->max_target,
+                                  TRANSFER_BLOCK / t->plan.request_bytes + 2);
 }
 
 void
@@ -379,8 +382,11 @@ flight_issue_all(struct transfer *t)
         struct flight *flight = t->free_flights;
         struct plan_piece piece;
 
-        if (under_way(t) >= t->max_reads || is_full(t) || !has_leave(t) || !get_slots(t, flight))
+        if (under_way(t) >= window_reads(&t->window) || is_full(t) || !has_leave(t) ||
+            !get_slots(t, flight))
             return;
+        if (!t->issuing) /* all pieces of a block are of one size: can_hold counts them */
+            t->plan.request_bytes = t->window.request_bytes;
         if (!plan_next(&t->plan, &piece)) {
             t->is_plan_over = true;
             put_slots(t, flight);

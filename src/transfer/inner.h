@@ -10,6 +10,7 @@
 #include "transfer/digests.h"
 #include "transfer/plan.h"
 #include "transfer/transfer.h"
+#include "transfer/window.h"
 
 #define TICK_MS      250 /* between reports; also how late a cancel may be seen */
 #define RATE_SAMPLES 16  /* of one tick each */
@@ -54,6 +55,7 @@ struct flight {
     struct disk_request read;
     struct disk_slot *other; /* what the target has: only to verify */
     uint32_t issued_length;
+    int64_t issued_ms;
     struct open_block *block;
     struct target_op ops[MAX_RUNS / 2 + 1]; /* data and zeroes alternate */
     unsigned ops_left;
@@ -76,7 +78,8 @@ struct transfer {
 
     struct flight *flights, *free_flights;
     unsigned used_flights;
-    unsigned reads_in_flight, max_reads, target_in_flight, max_target;
+    struct transfer_window window; /* of reads */
+    unsigned reads_in_flight, target_in_flight, max_target;
     struct target_op *waiting, **waiting_end;
     bool has_queued_reads, has_queued_target;
     int64_t pace_ms; /* until more may be read; 0: now */

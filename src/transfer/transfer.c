@@ -161,8 +161,6 @@ transfer_new(const struct transfer_job *job, struct err **err)
 
     t->job = job;
     t->source = job->source;
-    t->max_reads = MIN(job->max_in_flight ? job->max_in_flight : DEFAULT_IN_FLIGHT,
-                       job->source->max_in_flight);
     t->target = job->target;
     t->waiting_end = &t->waiting;
     t->max_target = MAX(job->target->max_in_flight, 1U);
@@ -175,6 +173,10 @@ transfer_new(const struct transfer_job *job, struct err **err)
         transfer_free(t);
         return NULL;
     }
+    window_init(&t->window, job->tuning,
+                MIN(job->max_in_flight ? job->max_in_flight : DEFAULT_IN_FLIGHT,
+                    job->source->max_in_flight),
+                t->plan.request_bytes, clock_monotonic_ms());
     plan_count(&t->plan, &t->progress.planned_bytes, &t->progress.skipped_bytes);
     t->flights = xcalloc(count, sizeof(t->flights[0]));
     for (unsigned i = 0; i < count; i++) {

@@ -87,14 +87,22 @@ int64_t transfer_pace_ask(struct transfer_pace *const *paces, int64_t now_ms);
 /* Charges @bytes that are being read, whether they were asked for or not. */
 void transfer_pace_charge(struct transfer_pace *const *paces, uint32_t bytes, int64_t now_ms);
 
+/* How reads adapt to the source (docs/internals/transfer.md).  0 is the default in parentheses. */
+struct transfer_tuning {
+    uint32_t least_request_bytes;             /* (256 KiB) */
+    int64_t fast_latency_ms, slow_latency_ms; /* (40, 250) */
+    uint32_t fast_mib_per_s, slow_mib_per_s;  /* of the source; (180, 40) */
+};
+
 struct transfer_job {
     struct disk_source *source;
     struct disk_target *target;
     struct disk_pool *pool;
-    const struct extents *plan;         /* normal; borrowed */
-    unsigned max_in_flight;             /* reads; 0: 16; bounded by pool and source */
-    uint32_t request_bytes;             /* upper bound; 0: DISK_MAX_REQUEST */
-    struct transfer_pace *const *paces; /* all borrowed; NULL: as fast as it goes */
+    const struct extents *plan;           /* normal; borrowed */
+    unsigned max_in_flight;               /* reads; 0: 16; bounded by pool and source */
+    uint32_t request_bytes;               /* upper bound; 0: DISK_MAX_REQUEST */
+    const struct transfer_tuning *tuning; /* NULL: the defaults; copied */
+    struct transfer_pace *const *paces;   /* all borrowed; NULL: as fast as it goes */
     bool is_urgent; /* the paces are charged, so that others wait, but not waited for */
     struct transfer_digests *digests; /* borrowed; NULL: none */
     bool unplanned_is_zero;           /* where nothing is planned the target reads as zeroes */

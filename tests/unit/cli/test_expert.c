@@ -274,6 +274,27 @@ contradictions_are_refused(void **state)
 }
 
 static void
+requests_larger_than_a_mib_are_taken_as_one(void **state)
+{
+    struct expert f = file_flags(), settings = {0};
+    struct err *err = NULL;
+
+    assert_ok(expert_settings(EXPERT_BASE_COPY, &f, &settings, &err), &err);
+    assert_int_equal(settings.min_chunk_mb, 0); /* not given: ours to choose */
+    assert_int_equal(settings.fast_latency_ms, 40);
+    assert_int_equal(settings.slow_latency_ms, 250);
+    assert_int_equal(settings.fast_mbps, 180);
+    assert_int_equal(settings.slow_mbps, 40);
+    expert_done(&settings);
+    f.min_chunk_mb = 2;
+    f.max_chunk_mb = 8;
+    assert_ok(expert_settings(EXPERT_BASE_COPY, &f, &settings, &err), &err);
+    assert_int_equal(settings.min_chunk_mb, 1);
+    assert_int_equal(settings.max_chunk_mb, 1);
+    expert_done(&settings);
+}
+
+static void
 everything_that_is_missing_is_told_in_one_go(void **state)
 {
     struct expert flags = {.target = (char *)"/tmp/a.qcow2", .server = (char *)"vc"};
@@ -316,6 +337,7 @@ main(void)
         cmocka_unit_test(flags_override_the_spec),
         cmocka_unit_test(mistakes_in_any_section_are_told_with_their_place),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(requests_larger_than_a_mib_are_taken_as_one),
         cmocka_unit_test(everything_that_is_missing_is_told_in_one_go),
         cmocka_unit_test(conversion_is_never_left_out_in_silence),
     };
