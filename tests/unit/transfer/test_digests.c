@@ -209,6 +209,27 @@ pieces_of_a_block_wait_for_each_other(void **state)
     assert_int_equal(f->progress.copied_bytes, MIB);
 }
 
+/* Every read counts as slow, so that requests shrink as far as they may while it runs. */
+static void
+requests_that_become_smaller_leave_the_same_digests(void **state)
+{
+    struct fixture *f = *state;
+    struct transfer_tuning slow = {
+        .slow_latency_ms = 1, .slow_mib_per_s = UINT32_MAX, .fast_mib_per_s = UINT32_MAX};
+
+    copy(f); /* in whole blocks */
+    f->job.tuning = &slow;
+    f->job.max_in_flight = 1;
+    run(f);
+    assert_in_range(f->source.reads, 24, 4 * (BLOCKS + 1));
+    assert_int_equal(f->target.writes, 0);
+    assert_int_equal(f->progress.same_bytes, DISK_SIZE);
+    memset(f->source.bytes + 11 * MIB + 512, 0x77, 512);
+    run(f);
+    assert_int_equal(f->progress.same_bytes, DISK_SIZE - MIB);
+    assert_int_equal(f->pool->free_count, f->pool->slot_count);
+}
+
 static void
 blocks_that_became_zero_are_zeroed(void **state)
 {
@@ -519,6 +540,7 @@ main(void)
         TEST(a_piece_cut_within_a_leaf_leaves_none),
         TEST(what_the_target_has_is_not_written_again),
         TEST(pieces_of_a_block_wait_for_each_other),
+        TEST(requests_that_become_smaller_leave_the_same_digests),
         TEST(blocks_that_became_zero_are_zeroed),
         TEST(a_block_written_in_part_has_no_digest),
         TEST(what_is_not_planned_of_a_new_target_counts_as_zero),
