@@ -8,9 +8,9 @@ import pytest
 from harness import synthetic, until
 
 # Where to be killed: the stage, the call that is held up in it so that there is time, and how often it
-# is let through before (a base copy asks what is in use of each of the two disks).
+# is let through before (the preflight asks for the pools; a base copy asks what is in use of two disks).
 MOMENTS = [
-    ("preparing_target_storage", "cloudstack.listStoragePools", 0),
+    ("preparing_target_storage", "cloudstack.listStoragePools", 1),
     ("enabling_cbt", "vsphere.ReconfigVM_Task", 0),
     ("creating_base_snapshot", "vsphere.CreateSnapshot_Task", 0),
     ("base_copy", "nfc.read", 8),
