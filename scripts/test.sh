@@ -3,7 +3,7 @@
 #
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
-# clients that others wrote), crash, guest (real guests under QEMU).  --fast runs house, unit and flow.
+# clients that others wrote), crash (what power cuts leave, at length), guest (real guests under QEMU).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
 all=(house unit asan flow interop crash guest)
@@ -74,6 +74,7 @@ run_suite() {
             touch "$results/asan.json"
         fi
         ;;
+    crash) run_meson crash 1800 build --suite crash ;;
     guest)
         if has_meson_suite build guest; then
             run_meson guest 1800 build --suite guest

@@ -86,6 +86,7 @@ is_hit(struct io_fault *fault, const struct io_op *op)
     if (fault->kind != IO_FAULT_ERROR && op->kind != IO_READ && op->kind != IO_WRITE)
         return false;
     fault->has_fired = true;
+    fault->fired_kind = op->kind;
     return true;
 }
 

@@ -74,6 +74,12 @@ describe_failure(const struct io_op *op, int errnum)
     else
         err_set_errno(&error, E_IO, errnum, "%s of %" PRIu32 " bytes at %" PRIu64,
                       kind_names[op->kind], op->length, op->offset);
+    if (errnum == ESTALE)
+        err_hint(&error, "the server does not know the file any more: look whether the share is "
+                         "still exported, mount it again, and see that nobody removed the file");
+    else if (errnum == EROFS)
+        err_hint(&error, "the file system is mounted read-only, often because of an error: the "
+                         "kernel's log says why");
     return error;
 }
 

@@ -1,6 +1,7 @@
 /* Copies one disk: opens source and target, moves the extents, and tries again from the last checkpoint
  * when a passing fault ends an attempt.  Runs on a thread of its own; reports, but records nothing of
  * the migration except which blocks are done. */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -113,6 +114,8 @@ open_image(struct attempt *attempt, const char *tag, struct err **err)
         return -1;
     if (access(disk->target_path, F_OK) == 0)
         return qcow2_resume(disk->target_path, disk->capacity, &options, &attempt->image, err);
+    if (errno != ENOENT && errno != ENOTDIR) /* a share in trouble: nothing is gone yet */
+        return err_set_errno(err, E_IO, errno, "%s", disk->target_path);
     if (task->run->copy->pass != PASS_BASE || had_bitmap) {
         err_set(err, E_TARGET_FORMAT, "%s is gone", disk->target_path);
         return err_hint(err,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -44,16 +45,30 @@ write_metadata(struct qcow2_image *image, const char *owner_id, struct err **err
     return qcow2_sync_io(image, IO_DATASYNC, NULL, 0, 0, err);
 }
 
+/* Takes the name away again that may not be durable, unless it is another file's by now. */
+static void
+take_name(const struct qcow2_image *image)
+{
+    struct stat ours, named;
+
+    if (fstat(image->file.fd, &ours) == 0 && lstat(image->path, &named) == 0 &&
+        ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
+        (void)unlink(image->path); /* the error of naming it is the one worth reporting */
+}
+
 /* Gives the file its name; never over another one. */
 static int
-give_name(const char *unborn, const char *path, struct err **err)
+give_name(const struct qcow2_image *image, const char *unborn, struct err **err)
 {
     CLEANUP(err_freep) struct err *error = NULL;
+    const char *path = image->path;
     bool exists;
 
-    if (file_publish(unborn, path, &exists, &error) < 0)
+    if (file_publish(unborn, path, &exists, &error) < 0) {
+        take_name(image);
         return err_set(err, err_code(error) == E_IO ? E_TARGET_CREATE : err_code(error), "%s",
                        err_message(error));
+    }
     return exists ? err_set(err, E_TARGET_EXISTS, "%s exists", path) : 0;
 }
 
@@ -73,7 +88,7 @@ create_file(struct qcow2_image *image, const char *unborn, const struct qcow2_op
     if (qcow2_settle_access(image, err) < 0 || qcow2_image_start(image, options, true, err) < 0 ||
         write_metadata(image, options->owner_id, err) < 0)
         return -1;
-    return give_name(unborn, image->path, err);
+    return give_name(image, unborn, err);
 }
 
 int

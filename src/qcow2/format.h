@@ -59,9 +59,9 @@
  *     grow        (within resume, after the rest of it) zeroes over what lies behind the old end in the
  *                 last cluster, and behind the old end of L1; sync; header: size and L1 entries, in one
  *                 sector; sync.  Only then is anything written behind the old end
- *     resume      everything validated; spans beyond the last reference dropped, sync; length down to
- *                 the last reference and up to the end of its span (this restores I4); refcount
- *                 blocks of ones; sync */
+ *     resume      everything validated; sync of the directory; spans beyond the last reference
+ *                 dropped, sync; length down to the last reference and up to the end of its span
+ *                 (this restores I4); refcount blocks of ones; sync */
 #ifndef V2C_QCOW2_FORMAT_H
 #define V2C_QCOW2_FORMAT_H
 

@@ -45,7 +45,7 @@ open_to_read(const char *path, struct err **err)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        err_set_errno(err, E_TARGET_FORMAT, errno, "%s", path);
+        err_set_errno(err, qcow2_open_code(errno), errno, "%s", path);
     return fd;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "qcow2/image.h"
 #include "qcow2/scan.h"
@@ -106,7 +107,9 @@ open_image(struct qcow2_image *image, const struct qcow2_scan *scan,
     if (qcow2_image_start(image, options, false, err) < 0)
         return -1;
     load_arrays(image, scan);
-    if (restore_invariants(image, MAX(scan->end, image->g.first_free), err) < 0)
+    /* Whoever made the file may have been killed before its name was durable. */
+    if (file_sync_dir(image->path, err) < 0 ||
+        restore_invariants(image, MAX(scan->end, image->g.first_free), err) < 0)
         return -1;
     return image->g.size > scan->header.size ? qcow2_grow(image, &scan->header, err) : 0;
 }
@@ -146,7 +149,7 @@ qcow2_resume(const char *path, uint64_t size, const struct qcow2_options *option
     if (qcow2_check_options(options, err) < 0)
         return -1;
     if (io_file_open(path, O_RDWR, 0, options->is_buffered, &file, &errnum) < 0)
-        return err_set_errno(err, E_TARGET_FORMAT, errnum, "%s", path);
+        return err_set_errno(err, qcow2_open_code(errnum), errnum, "%s", path);
     if (qcow2_lock(file.fd, err) < 0 || validate(file.fd, size, options, &scan, &geometry, err) < 0)
         return err_wrap(err, "%s", path);
     image = qcow2_image_new(path, &geometry, err);

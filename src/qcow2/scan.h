@@ -5,6 +5,9 @@
 #ifndef V2C_QCOW2_SCAN_H
 #define V2C_QCOW2_SCAN_H
 
+#include <errno.h>
+
+#include "base/err.h"
 #include "qcow2/format.h"
 
 struct qcow2_scan {
@@ -29,6 +32,14 @@ void qcow2_scan_done(struct qcow2_scan *scan);
 /* The map of a file that @scan has found valid; see qcow2_map. */
 int qcow2_scan_map(const struct qcow2_scan *scan, int fd, qcow2_map_fn on_run, void *opaque,
                    struct err **err);
+
+/* What a failed open of an image means: only a file that is not there is the wrong one.  A share that
+ * is gone for a moment (EIO, ESTALE) is tried again. */
+static inline enum err_code
+qcow2_open_code(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == EISDIR ? E_TARGET_FORMAT : E_IO;
+}
 
 static inline bool
 qcow2_scan_is_used(const struct qcow2_scan *scan, uint64_t cluster)

@@ -1,0 +1,141 @@
+#include "history.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "unit/qcow2/support.h"
+
+#define PIECE   (64 * KIB)
+#define CHANGES 12U /* a snapshot */
+
+static void
+fill_base(struct history *history, unsigned data_percent, uint64_t *random)
+{
+    for (uint64_t at = 0; at < history->size; at += PIECE)
+        if (support_random(random) % 100 < data_percent)
+            support_fill(history->bytes[0] + at, MIN(PIECE, history->size - at),
+                         support_random(random));
+}
+
+/* One change of the guest: data or zeroes, in the shapes that guests and file systems make. */
+static struct extent
+make_change(const struct history *history, uint8_t *bytes, uint64_t near, uint64_t *random)
+{
+    static const struct {
+        uint64_t max, grain;
+        bool is_zero;
+    } shapes[] = {{64 * KIB, 4096, false},  {20 * KIB, 512, false}, {3 * KIB, 512, false},
+                  {300 * KIB, 4096, true},  {100 * KIB, 512, true}, {16 * KIB, 4096, true},
+                  {1200 * KIB, 4096, false}};
+    uint64_t shape = support_random(random) % ARRAY_SIZE(shapes), grain = shapes[shape].grain;
+    struct extent e;
+
+    e.length = support_random(random) % shapes[shape].max / grain * grain + grain;
+    e.offset = support_random(random) % history->size / grain * grain;
+    /* Near what changed before, too: zeroed clusters that are written in part are a case of their own. */
+    if (support_random(random) % 2)
+        e.offset =
+            MIN(near + support_random(random) % (16 * KIB), history->size - 1) / grain * grain;
+    e.length = MIN(e.length, history->size - e.offset);
+    if (shapes[shape].is_zero)
+        memset(bytes + e.offset, 0, e.length);
+    else
+        support_fill(bytes + e.offset, e.length, support_random(random));
+    return e;
+}
+
+/* Trackers work in grains of 64 KiB: now and then more than the change itself is named. */
+static struct extent
+widen(struct extent e, uint64_t size, uint64_t *random)
+{
+    uint64_t end = e.offset + e.length;
+
+    if (support_random(random) % 3)
+        return e;
+    e.offset = round_down(e.offset, PIECE);
+    e.length = MIN(round_up(end, PIECE), size) - e.offset;
+    return e;
+}
+
+/* What chance might leave out: a piece that is zeroed by one snapshot, and written in a small part by
+ * the next. */
+static void
+zero_and_write(struct history *history, unsigned s, uint64_t *random)
+{
+    uint64_t pieces = history->size / PIECE;
+    struct extent zeroed = {(s * 7ULL + 3) % pieces * PIECE, PIECE};
+    struct extent written = {((s - 1) * 7ULL + 3) % pieces * PIECE + 9 * 512, 3 * 512};
+
+    memset(history->bytes[s] + zeroed.offset, 0, zeroed.length);
+    vec_push(&history->changes[s], zeroed);
+    support_fill(history->bytes[s] + written.offset, written.length, support_random(random));
+    vec_push(&history->changes[s], written);
+}
+
+static void
+add_snapshot(struct history *history, unsigned s, uint64_t *random)
+{
+    const struct extents *last = &history->changes[s - 1];
+
+    memcpy(history->bytes[s], history->bytes[s - 1], history->size);
+    zero_and_write(history, s, random);
+    for (unsigned i = 0; i < CHANGES; i++) {
+        uint64_t near = last->count ? last->items[support_random(random) % last->count].offset : 0;
+        struct extent e = make_change(history, history->bytes[s], near, random);
+
+        vec_push(&history->changes[s], widen(e, history->size, random));
+    }
+    if (extents_normalize(&history->changes[s], history->size, 0, false, NULL) < 0)
+        abort();
+}
+
+void
+history_init(struct history *history, uint64_t size, unsigned count, unsigned data_percent,
+             uint64_t seed)
+{
+    uint64_t random = seed;
+
+    *history = (struct history){.size = size, .count = count};
+    for (unsigned s = 0; s < count; s++)
+        history->bytes[s] = xcalloc(1, size);
+    fill_base(history, data_percent, &random);
+    for (unsigned s = 1; s < count; s++)
+        add_snapshot(history, s, &random);
+}
+
+void
+history_done(struct history *history)
+{
+    for (unsigned s = 0; s < history->count; s++) {
+        free(history->bytes[s]);
+        vec_done(&history->changes[s]);
+    }
+}
+
+void
+history_changes(const struct history *history, unsigned from, unsigned to, struct extents *changes)
+{
+    changes->count = 0;
+    for (unsigned s = from + 1; s <= to; s++)
+        for (size_t i = 0; i < history->changes[s].count; i++)
+            vec_push(changes, history->changes[s].items[i]);
+    if (extents_normalize(changes, history->size, 0, false, NULL) < 0)
+        abort();
+}
+
+void
+history_allocated(const struct history *history, unsigned snapshot, struct extents *extents)
+{
+    const uint8_t *bytes = history->bytes[snapshot];
+
+    for (uint64_t at = 0; at < history->size; at += PIECE) {
+        uint64_t length = MIN(PIECE, history->size - at);
+
+        for (uint64_t i = at; i < at + length; i++)
+            if (bytes[i]) {
+                vec_push(extents, ((struct extent){at, length}));
+                break;
+            }
+    }
+}
