@@ -224,3 +224,22 @@ def test_status_has_the_existing_tools_fields(make):
     row = engine.status(spec)[0]
     assert row["current_stage"] == "done" and row["progress"] == 100
     assert json.loads(open(row["state_file"]).read())["vm_moref"] == lab.moref("web01")
+
+
+def test_a_disk_that_hardly_answers_does_not_hold_up_its_sibling(make):
+    """Each has a thread, buffers and a connection of its own: one is through before the other has
+    anything at all."""
+    lab, engine = make(synthetic(disks=[
+        {"address": "scsi0:0", "size": "64MiB", "fill": 100, "seed": 1, "delay_ms": 60000},
+        {"address": "scsi0:1", "size": "64MiB", "fill": 100, "seed": 2}]))
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+
+    def quick_one_is_through():
+        assert run.is_running(), run.text()[-4000:]
+        disks = {disk["address"]: disk for disk in engine.status(spec)[0]["disks"]}
+        return disks.get("scsi0:1", {}).get("progress") == 100 and disks["scsi0:0"]["bytes_read"] == 0
+
+    until(quick_one_is_through, "the quick disk is copied", 50)
+    assert engine.stage(spec) == "base_copy"
+    run.kill_all()
