@@ -76,8 +76,10 @@ io_op_list_pop(struct io_op_list *list)
 
 struct io_engine *io_uring_engine_new(unsigned depth, void *buffers, size_t buffers_length,
                                       struct err **err);
-/* At most @most threads; 0: what @depth asks for, within reason. */
-struct io_engine *io_threads_engine_new(unsigned depth, unsigned most, struct err **err);
+/* At most @most threads; 0: what @depth asks for, within reason.  While operations wait for a thread,
+ * the poll fd becomes readable for @batch that are finished, not for each. */
+struct io_engine *io_threads_engine_new(unsigned depth, unsigned most, unsigned batch,
+                                        struct err **err);
 struct io_engine *io_inline_engine_new(struct err **err);
 /* Owns @inner; returns it unchanged when no fault plan is attached to this thread (io/fault.h). */
 struct io_engine *io_fault_engine_wrap(struct io_engine *inner);

@@ -15,6 +15,9 @@
  * a kernel that says it for ever must not hold a migration for ever. */
 #define MAX_ATTEMPTS 1000U
 
+/* Operations that one worker profits from: some more wait while it tells of half as many. */
+#define WORKER_DEPTH 4U
+
 struct io {
     struct io_engine *engine;
     const char *name;
@@ -174,7 +177,7 @@ io_file_depth(const struct io_file *file, enum io_kind kind, unsigned wished)
     case IO_BACKEND_INLINE:
         return 1;
     case IO_BACKEND_WORKER:
-        return MIN(wished, 2U);
+        return MIN(wished, WORKER_DEPTH);
     default:
         return wished;
     }
@@ -192,9 +195,9 @@ engine_new(enum io_backend *backend, unsigned depth, void *buffers, size_t lengt
     case IO_BACKEND_URING:
         return io_uring_engine_new(depth, buffers, length, err);
     case IO_BACKEND_THREADS:
-        return io_threads_engine_new(depth, 0, err);
+        return io_threads_engine_new(depth, 0, 1, err);
     case IO_BACKEND_WORKER:
-        return io_threads_engine_new(depth, 1, err);
+        return io_threads_engine_new(depth, 1, WORKER_DEPTH / 2, err);
     case IO_BACKEND_INLINE:
         return io_inline_engine_new(err);
     case IO_BACKEND_AUTO:
@@ -205,7 +208,7 @@ engine_new(enum io_backend *backend, unsigned depth, void *buffers, size_t lengt
     if (engine)
         return engine;
     *backend = IO_BACKEND_THREADS;
-    return io_threads_engine_new(depth, 0, err);
+    return io_threads_engine_new(depth, 0, 1, err);
 }
 
 int

@@ -17,11 +17,13 @@ struct threads_engine {
     struct io_engine engine;
     struct io_op_list started; /* not yet handed over; the owner's alone */
     unsigned max_threads;
+    unsigned batch; /* finished ones that the owner is woken for, while more are waiting */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
     struct io_op_list waiting, finished;
-    unsigned idle, thread_count;
+    unsigned idle, thread_count, finished_count;
+    bool is_readable; /* the poll fd */
     bool is_ending;
     pthread_t threads[MAX_THREADS];
 };
@@ -46,10 +48,15 @@ finish_op(struct threads_engine *threads, struct io_op *op)
 
     SCOPE_LOCK(&threads->lock);
 
-    /* Written under the lock, so that the fd is readable exactly while the list is not empty. */
-    if (!threads->finished.first && write(threads->engine.poll_fd, &one, sizeof(one)) < 0)
-        abort();
+    /* Written under the lock, so that the fd is readable exactly while the list is full enough. */
     io_op_list_append(&threads->finished, op);
+    threads->finished_count++;
+    if (threads->is_readable ||
+        (threads->finished_count < threads->batch && threads->waiting.first))
+        return;
+    threads->is_readable = true;
+    if (write(threads->engine.poll_fd, &one, sizeof(one)) < 0)
+        abort();
 }
 
 static void *
@@ -129,7 +136,8 @@ threads_reap(struct io_engine *engine, struct err **err)
     pthread_mutex_lock(&threads->lock);
     op = threads->finished.first;
     io_op_list_init(&threads->finished);
-    if (op && read(engine->poll_fd, &counter, sizeof(counter)) < 0)
+    threads->finished_count = 0;
+    if (take(threads->is_readable) && read(engine->poll_fd, &counter, sizeof(counter)) < 0)
         abort();
     pthread_mutex_unlock(&threads->lock);
     for (; op; op = next) {
@@ -179,7 +187,7 @@ static const struct io_engine_ops threads_ops = {
 };
 
 struct io_engine *
-io_threads_engine_new(unsigned depth, unsigned most, struct err **err)
+io_threads_engine_new(unsigned depth, unsigned most, unsigned batch, struct err **err)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct threads_engine *threads;
@@ -191,6 +199,7 @@ io_threads_engine_new(unsigned depth, unsigned most, struct err **err)
     threads = xcalloc(1, sizeof(*threads));
     threads->engine.ops = &threads_ops;
     threads->engine.poll_fd = fd;
+    threads->batch = batch;
     threads->max_threads = MIN(depth, most ? most : MAX_THREADS);
     io_op_list_init(&threads->started);
     io_op_list_init(&threads->waiting);

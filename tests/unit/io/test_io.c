@@ -403,7 +403,7 @@ memory_gets_backends_of_its_own(void **state)
     assert_int_equal(io_file_backend(&memory, IO_WRITE), IO_BACKEND_WORKER);
     assert_int_equal(io_file_depth(&disk, IO_WRITE, 16), 16);
     assert_int_equal(io_file_depth(&memory, IO_READ, 16), 1);
-    assert_int_equal(io_file_depth(&memory, IO_WRITE, 16), 2);
+    assert_int_equal(io_file_depth(&memory, IO_WRITE, 16), 4);
     assert_int_equal(io_file_depth(&memory, IO_WRITE, 1), 1);
     setenv("V2C_IO", "threads", 1); /* what is asked for goes before */
     assert_int_equal(io_file_backend(&memory, IO_WRITE), IO_BACKEND_AUTO);
