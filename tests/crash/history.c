@@ -9,13 +9,18 @@
 #define PIECE   (64 * KIB)
 #define CHANGES 12U /* a snapshot */
 
+/* Exactly so many pieces, so that how far a file reaches does not depend on the seed. */
 static void
 fill_base(struct history *history, unsigned data_percent, uint64_t *random)
 {
-    for (uint64_t at = 0; at < history->size; at += PIECE)
-        if (support_random(random) % 100 < data_percent)
+    uint64_t left = (history->size + PIECE - 1) / PIECE, wanted = left * data_percent / 100;
+
+    for (uint64_t at = 0; at < history->size; at += PIECE, left--)
+        if (support_random(random) % left < wanted) {
             support_fill(history->bytes[0] + at, MIN(PIECE, history->size - at),
                          support_random(random));
+            wanted--;
+        }
 }
 
 /* One change of the guest: data or zeroes, in the shapes that guests and file systems make. */
@@ -58,19 +63,23 @@ widen(struct extent e, uint64_t size, uint64_t *random)
     return e;
 }
 
-/* What chance might leave out: a piece that is zeroed by one snapshot, and written in a small part by
- * the next. */
+/* What chance might leave out: pieces that are zeroed by one snapshot, and written in a small part by
+ * the next, which takes new clusters. */
 static void
 zero_and_write(struct history *history, unsigned s, uint64_t *random)
 {
     uint64_t pieces = history->size / PIECE;
-    struct extent zeroed = {(s * 7ULL + 3) % pieces * PIECE, PIECE};
-    struct extent written = {((s - 1) * 7ULL + 3) % pieces * PIECE + 9 * 512, 3 * 512};
 
-    memset(history->bytes[s] + zeroed.offset, 0, zeroed.length);
-    vec_push(&history->changes[s], zeroed);
-    support_fill(history->bytes[s] + written.offset, written.length, support_random(random));
-    vec_push(&history->changes[s], written);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t zeroed = (s * 7ULL + i * 17) % pieces,
+                 written = ((s - 1) * 7ULL + i * 17) % pieces;
+        struct extent zeroes = {zeroed * PIECE, PIECE}, data = {written * PIECE + 9 * 512, 3 * 512};
+
+        memset(history->bytes[s] + zeroes.offset, 0, zeroes.length);
+        vec_push(&history->changes[s], zeroes);
+        support_fill(history->bytes[s] + data.offset, data.length, support_random(random));
+        vec_push(&history->changes[s], data);
+    }
 }
 
 static void
@@ -79,13 +88,13 @@ add_snapshot(struct history *history, unsigned s, uint64_t *random)
     const struct extents *last = &history->changes[s - 1];
 
     memcpy(history->bytes[s], history->bytes[s - 1], history->size);
-    zero_and_write(history, s, random);
     for (unsigned i = 0; i < CHANGES; i++) {
         uint64_t near = last->count ? last->items[support_random(random) % last->count].offset : 0;
         struct extent e = make_change(history, history->bytes[s], near, random);
 
         vec_push(&history->changes[s], widen(e, history->size, random));
     }
+    zero_and_write(history, s, random);
     if (extents_normalize(&history->changes[s], history->size, 0, false, NULL) < 0)
         abort();
 }

@@ -41,10 +41,10 @@ static const struct mover_scenario scenarios[] = {
         .name = "a span prepared and not used, dropped without a last checkpoint",
         .size = 7 * MIB + 3 * KIB,
         .snapshots = 4,
-        .data_percent = 80,
+        .data_percent = 65,
         .checkpoint_bytes = 1 * MIB,
         .request_bytes = 1 * MIB,
-        .abandon_at = 7,
+        .abandon_at = 3,
     },
     {
         .name = "into the second span without a checkpoint",
