@@ -85,8 +85,9 @@ is_hit(struct io_fault *fault, const struct io_op *op)
         return false;
     if (fault->kind != IO_FAULT_ERROR && op->kind != IO_READ && op->kind != IO_WRITE)
         return false;
+    if (!fault->has_fired)
+        fault->fired_kind = op->kind;
     fault->has_fired = true;
-    fault->fired_kind = op->kind;
     return true;
 }
 

@@ -42,7 +42,7 @@ struct io_fault {
 
     uint64_t count; /* attempts seen */
     bool has_fired;
-    enum io_kind fired_kind; /* of the operation hit last */
+    enum io_kind fired_kind; /* of the operation hit first */
     uint64_t next_id;
     struct io_records records;
 };
