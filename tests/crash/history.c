@@ -13,19 +13,19 @@
 static void
 fill_base(struct history *history, unsigned data_percent, uint64_t *random)
 {
-    uint64_t left = (history->size + PIECE - 1) / PIECE, wanted = left * data_percent / 100;
+    uint64_t size = history->sizes[0], left = (size + PIECE - 1) / PIECE,
+             wanted = left * data_percent / 100;
 
-    for (uint64_t at = 0; at < history->size; at += PIECE, left--)
+    for (uint64_t at = 0; at < size; at += PIECE, left--)
         if (support_random(random) % left < wanted) {
-            support_fill(history->bytes[0] + at, MIN(PIECE, history->size - at),
-                         support_random(random));
+            support_fill(history->bytes[0] + at, MIN(PIECE, size - at), support_random(random));
             wanted--;
         }
 }
 
 /* One change of the guest: data or zeroes, in the shapes that guests and file systems make. */
 static struct extent
-make_change(const struct history *history, uint8_t *bytes, uint64_t near, uint64_t *random)
+make_change(uint8_t *bytes, uint64_t size, uint64_t near, uint64_t *random)
 {
     static const struct {
         uint64_t max, grain;
@@ -37,12 +37,11 @@ make_change(const struct history *history, uint8_t *bytes, uint64_t near, uint64
     struct extent e;
 
     e.length = support_random(random) % shapes[shape].max / grain * grain + grain;
-    e.offset = support_random(random) % history->size / grain * grain;
+    e.offset = support_random(random) % size / grain * grain;
     /* Near what changed before, too: zeroed clusters that are written in part are a case of their own. */
     if (support_random(random) % 2)
-        e.offset =
-            MIN(near + support_random(random) % (16 * KIB), history->size - 1) / grain * grain;
-    e.length = MIN(e.length, history->size - e.offset);
+        e.offset = MIN(near + support_random(random) % (16 * KIB), size - 1) / grain * grain;
+    e.length = MIN(e.length, size - e.offset);
     if (shapes[shape].is_zero)
         memset(bytes + e.offset, 0, e.length);
     else
@@ -68,7 +67,7 @@ widen(struct extent e, uint64_t size, uint64_t *random)
 static void
 zero_and_write(struct history *history, unsigned s, uint64_t *random)
 {
-    uint64_t pieces = history->size / PIECE;
+    uint64_t pieces = history->sizes[s - 1] / PIECE;
 
     for (unsigned i = 0; i < 3; i++) {
         uint64_t zeroed = (s * 7ULL + i * 17) % pieces,
@@ -82,6 +81,16 @@ zero_and_write(struct history *history, unsigned s, uint64_t *random)
     }
 }
 
+/* Trackers know nothing of what is new: all of it is named. */
+static void
+grow(struct history *history, unsigned s, uint64_t *random)
+{
+    uint64_t from = history->sizes[s - 1], length = history->sizes[s] - from;
+
+    support_fill(history->bytes[s] + from, length / 1024 * 512, support_random(random));
+    vec_push(&history->changes[s], ((struct extent){from, length}));
+}
+
 static void
 add_snapshot(struct history *history, unsigned s, uint64_t *random)
 {
@@ -90,24 +99,28 @@ add_snapshot(struct history *history, unsigned s, uint64_t *random)
     memcpy(history->bytes[s], history->bytes[s - 1], history->size);
     for (unsigned i = 0; i < CHANGES; i++) {
         uint64_t near = last->count ? last->items[support_random(random) % last->count].offset : 0;
-        struct extent e = make_change(history, history->bytes[s], near, random);
+        struct extent e = make_change(history->bytes[s], history->sizes[s], near, random);
 
-        vec_push(&history->changes[s], widen(e, history->size, random));
+        vec_push(&history->changes[s], widen(e, history->sizes[s], random));
     }
     zero_and_write(history, s, random);
+    if (history->sizes[s] > history->sizes[s - 1])
+        grow(history, s, random);
     if (extents_normalize(&history->changes[s], history->size, 0, false, NULL) < 0)
         abort();
 }
 
 void
-history_init(struct history *history, uint64_t size, unsigned count, unsigned data_percent,
-             uint64_t seed)
+history_init(struct history *history, uint64_t size, uint64_t growth, unsigned count,
+             unsigned data_percent, uint64_t seed)
 {
     uint64_t random = seed;
 
     *history = (struct history){.size = size, .count = count};
-    for (unsigned s = 0; s < count; s++)
+    for (unsigned s = 0; s < count; s++) {
         history->bytes[s] = xcalloc(1, size);
+        history->sizes[s] = s < HISTORY_GROWN ? size - growth : size;
+    }
     fill_base(history, data_percent, &random);
     for (unsigned s = 1; s < count; s++)
         add_snapshot(history, s, &random);
@@ -138,8 +151,8 @@ history_allocated(const struct history *history, unsigned snapshot, struct exten
 {
     const uint8_t *bytes = history->bytes[snapshot];
 
-    for (uint64_t at = 0; at < history->size; at += PIECE) {
-        uint64_t length = MIN(PIECE, history->size - at);
+    for (uint64_t at = 0; at < history->sizes[snapshot]; at += PIECE) {
+        uint64_t length = MIN(PIECE, history->sizes[snapshot] - at);
 
         for (uint64_t i = at; i < at + length; i++)
             if (bytes[i]) {

@@ -184,6 +184,14 @@ judge_of_qemu(int status)
                          : JUDGE_NO_IMAGE;
 }
 
+uint64_t
+judge_disk_size(const uint8_t *bytes, uint64_t length)
+{
+    const struct file f = {.bytes = bytes, .length = length};
+
+    return entry_at(&f, 24);
+}
+
 void
 judge_read_guest(const uint8_t *bytes, uint64_t length, uint8_t *guest, uint64_t size)
 {

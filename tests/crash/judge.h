@@ -13,6 +13,8 @@ enum judge_verdict { JUDGE_CLEAN, JUDGE_LEAKS, JUDGE_CORRUPT, JUDGE_NO_IMAGE };
 enum judge_verdict judge_file(const uint8_t *bytes, uint64_t length, char *why);
 /* The verdict that an exit status of `qemu-img check` stands for. */
 enum judge_verdict judge_of_qemu(int status);
+/* What the header says of the disk's size. */
+uint64_t judge_disk_size(const uint8_t *bytes, uint64_t length);
 /* What a guest would read, into @size bytes; of a file that is at least no JUDGE_NO_IMAGE. */
 void judge_read_guest(const uint8_t *bytes, uint64_t length, uint8_t *guest, uint64_t size);
 

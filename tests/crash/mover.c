@@ -114,7 +114,7 @@ copy(struct mover *m, struct qcow2_image *image, unsigned snapshot, const struct
     };
     int result;
 
-    pretend_source_init(&source, m->history->size);
+    pretend_source_init(&source, m->history->sizes[snapshot]);
     free(source.bytes);
     source.bytes = m->history->bytes[snapshot]; /* only read */
     memcpy(m->done.bits, m->store.bits, transfer_bitmap_bytes(&m->done));
@@ -135,7 +135,7 @@ copy_base(struct mover *m, struct qcow2_image *image, struct err **err)
     history_allocated(m->history, m->store.snapshot, &plan);
     result = qcow2_mapped(image, &plan, err);
     if (result == 0)
-        result = extents_normalize(&plan, m->history->size, 0, true, err);
+        result = extents_normalize(&plan, m->history->sizes[m->store.snapshot], 0, true, err);
     if (result == 0)
         result = copy(m, image, m->store.snapshot, &plan, err);
     vec_done(&plan);
@@ -161,10 +161,6 @@ copy_round(struct mover *m, struct qcow2_image **image, struct err **err)
     bool is_last;
     int result;
 
-    if (!m->store.round) {
-        m->store.round = MIN(m->store.snapshot + 1, last_snapshot(m));
-        publish(m);
-    }
     is_last = m->store.round == last_snapshot(m);
     history_changes(m->history, m->store.snapshot, m->store.round, &plan);
     result = copy(m, *image, m->store.round, &plan, err);
@@ -187,14 +183,17 @@ open_image(struct mover *m, struct qcow2_image **ret_image, struct err **err)
     const struct qcow2_options options = {
         .owner_id = TEST_OWNER, .pool = m->pool, .cluster_bits = CLUSTER_BITS};
 
+    const uint64_t size =
+        m->history->sizes[m->store.is_base_done ? m->store.round : m->store.snapshot];
+
     if (access(m->path, F_OK) == 0) {
         enter(m, PHASE_RESUME);
-        return qcow2_resume(m->path, m->history->size, &options, ret_image, err);
+        return qcow2_resume(m->path, size, &options, ret_image, err);
     }
     if (m->store.has_file)
         return err_set(err, E_TARGET_FORMAT, "%s is gone", m->path);
     enter(m, PHASE_CREATE);
-    if (qcow2_create(m->path, m->history->size, &options, ret_image, err) < 0)
+    if (qcow2_create(m->path, size, &options, ret_image, err) < 0)
         return -1;
     m->store.has_file = true;
     publish(m);
@@ -206,6 +205,10 @@ run_pass(struct mover *m, struct err **err)
 {
     CLEANUP(qcow2_closep) struct qcow2_image *image = NULL;
 
+    if (m->store.is_base_done && !m->store.round) {
+        m->store.round = MIN(m->store.snapshot + 1, last_snapshot(m));
+        publish(m);
+    }
     if (open_image(m, &image, err) < 0)
         return -1;
     m->store.has_file = true;

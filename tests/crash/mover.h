@@ -22,7 +22,8 @@ struct qcow2_image;
 
 struct mover_scenario {
     const char *name;
-    uint64_t size; /* at most MOVER_MAX_BLOCKS blocks */
+    uint64_t size;   /* at most MOVER_MAX_BLOCKS blocks */
+    uint64_t growth; /* of it, since HISTORY_GROWN */
     unsigned snapshots, data_percent;
     uint64_t checkpoint_bytes;
     uint32_t request_bytes;

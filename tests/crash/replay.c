@@ -29,6 +29,8 @@ const char *const barrier_names[BARRIER_COUNT] = {
     [BARRIER_RESUME_NAME] = "resume, directory",
     [BARRIER_RESUME_SPANS] = "resume, after dropped spans",
     [BARRIER_RESUME_REST] = "resume, after length and counts",
+    [BARRIER_GROW_TAIL] = "growth, before the header",
+    [BARRIER_GROW_HEADER] = "growth, after the header",
 };
 
 /* ---- states ----------------------------------------------------------------------------------- */
@@ -221,6 +223,7 @@ barrier_of(const struct journal *journal, size_t at)
     const struct io_records *records = &journal->fault.records;
     const enum io_kind kind = records->items[at].kind;
     unsigned before = 0, left = 0; /* syncs of its kind and phase; it is among those left */
+    unsigned since = 0;            /* the length was set last */
     bool has_truncated = false;
     size_t first, other;
     enum mover_phase phase = phase_of(journal, at, &first);
@@ -232,7 +235,12 @@ barrier_of(const struct journal *journal, size_t at)
         if (other != first)
             break;
         *(i < at ? &before : &left) += !r->is_end && r->kind == kind;
-        has_truncated |= i < at && r->kind == IO_TRUNCATE;
+        if (i < at && r->kind == IO_TRUNCATE) {
+            has_truncated = true;
+            since = 0;
+        } else if (i < at) {
+            since += !r->is_end && r->kind == kind;
+        }
     }
     if (kind == (enum io_kind)CALL_SYNC_DIR)
         return phase == PHASE_CREATE   ? BARRIER_CREATE_NAME
@@ -241,7 +249,8 @@ barrier_of(const struct journal *journal, size_t at)
     if (phase == PHASE_CREATE)
         return before == 0 ? BARRIER_CREATE_TABLES : BARRIER_CREATE_HEADER;
     if (phase == PHASE_RESUME)
-        return has_truncated ? BARRIER_RESUME_REST : BARRIER_RESUME_SPANS;
+        return has_truncated ? (enum barrier)(BARRIER_RESUME_REST + MIN(since, 2U))
+                             : BARRIER_RESUME_SPANS;
     return phase == PHASE_FINISH ? barrier_of_finish(records, at, left)
                                  : barrier_of_copy(records, at);
 }

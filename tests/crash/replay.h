@@ -30,6 +30,9 @@ enum barrier {
     BARRIER_RESUME_NAME,
     BARRIER_RESUME_SPANS,
     BARRIER_RESUME_REST,
+    /* growth, within resume: before the header; after it */
+    BARRIER_GROW_TAIL,
+    BARRIER_GROW_HEADER,
     BARRIER_COUNT,
 };
 extern const char *const barrier_names[BARRIER_COUNT];

@@ -63,7 +63,8 @@ void
 rig_init(struct rig *rig, const struct mover_scenario *scenario, uint64_t seed)
 {
     *rig = (struct rig){.scenario = scenario, .seed = seed};
-    history_init(&rig->history, scenario->size, scenario->snapshots, scenario->data_percent, seed);
+    history_init(&rig->history, scenario->size, scenario->growth, scenario->snapshots,
+                 scenario->data_percent, seed);
     rig->pool = disk_pool_new(SLOTS, NULL);
     rig->path = xasprintf("%s/disk.qcow2", directory());
     rig->guest = xcalloc(1, scenario->size);
@@ -108,7 +109,8 @@ rig_is_right(struct rig *rig, bool with_qemu, char *why)
         return false;
     }
     judge_read_guest(rig->state.bytes, rig->state.length, rig->guest, rig->history.size);
-    if (memcmp(rig->guest, last_bytes(rig), rig->history.size)) {
+    if (judge_disk_size(rig->state.bytes, rig->state.length) != rig->history.size ||
+        memcmp(rig->guest, last_bytes(rig), rig->history.size)) {
         snprintf(why, WHY_BYTES, "the finished file is not the source");
         return false;
     }
