@@ -181,7 +181,11 @@ static int
 open_image(struct mover *m, struct qcow2_image **ret_image, struct err **err)
 {
     const struct qcow2_options options = {
-        .owner_id = TEST_OWNER, .pool = m->pool, .cluster_bits = CLUSTER_BITS};
+        .owner_id = TEST_OWNER,
+        .pool = m->pool,
+        .cluster_bits = CLUSTER_BITS,
+        .l2_cache_bytes = 4ULL << CLUSTER_BITS, /* pages are written back at any time */
+    };
 
     const uint64_t size =
         m->history->sizes[m->store.is_base_done ? m->store.round : m->store.snapshot];
