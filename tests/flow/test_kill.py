@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 
 import pytest
 
@@ -121,6 +122,34 @@ def test_base_copy_goes_on_from_its_checkpoint(make):
     before = lab.count("nfc.read")  # a request is at most 1 MiB
     go_on(engine, spec)
     assert lab.count("nfc.read") - before < 48
+
+
+def blocks_done(engine):
+    """How many blocks of the base copies a checkpoint has covered, as the database says."""
+    try:
+        with sqlite3.connect(f"file:{engine.control}/v2c.db?mode=ro", uri=True) as database:
+            rows = database.execute("SELECT bits FROM bitmap").fetchall()
+    except sqlite3.Error:
+        return 0
+    return sum(bin(byte).count("1") for (bits,) in rows for byte in bits)
+
+
+def test_after_kill_only_what_no_checkpoint_covered_is_read_again(make):
+    disks = [{"address": "scsi0:0", "size": "64MiB", "fill": 100, "seed": 1}]
+    lab, engine = make(synthetic(disks=disks, writer_kib_per_s=0))
+    # Longer than a checkpoint is away: what comes after the first 40 reads is not covered by it.
+    lab.fault("nfc.read", "delay", delay_ms=10000, skip=40, count=-1)
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    until(lambda: blocks_done(engine) >= 24 or not run.is_running(), "a checkpoint covers much")
+    run.kill_all()
+    done = blocks_done(engine)
+    assert 24 <= done < 64
+    lab.clear_faults()
+    before = lab.count("nfc.read")
+    go_on(engine, spec)
+    # Requests of a source that answers at once have 1 MiB, and are never larger.
+    assert 64 - done <= lab.count("nfc.read") - before <= 64 - done + 4, (done, lab.count("nfc.read") - before)
 
 
 def test_interrupt_stops_at_a_checkpoint_and_leaves_no_snapshot(make):
