@@ -158,7 +158,9 @@ const struct command command_finalize = {
         "shut down, the last changes are copied, and it is imported. During the base copy the "
         "request waits for its end. Asking again changes nothing; --now after a plain request "
         "makes "
-        "it immediate. A run that fails or is stopped forgets the request.",
+        "it immediate. A run that fails or is stopped forgets the request. Where the spec has a "
+        "cutover_max_downtime, a plain request waits until the predicted downtime (see status) "
+        "keeps to it; --now does not wait.",
     .options = finalize_options,
     .values_size = sizeof(struct finalize_values),
     .run = run_finalize,

@@ -59,7 +59,9 @@ describe_settings(struct store *store, struct vm_view *view, struct err **err)
         store_setting_get(store, &vm, STORE_FINALIZE_MISSED, &missed, err) < 0)
         return -1;
     view->has_missed_finalize_at = missed && view->record.stage <= STAGE_DELTA;
-    return 0;
+    if (view->record.stage != STAGE_DELTA)
+        return 0;
+    return migration_predict_downtime(store, view->record.id, &view->downtime, err);
 }
 
 /* Fills @view from the record it has taken over. */

@@ -7,6 +7,7 @@
 
 #include "base/vec.h"
 #include "cli/options.h"
+#include "migration/migration.h"
 #include "store/store.h"
 
 struct config;
@@ -49,7 +50,8 @@ struct vm_view {
     bool has_missed_finalize_at;   /* it passed in a pause */
     struct store_migration record; /* id 0: none */
     struct store_disks disks;
-    struct store_progress *progress; /* one a disk */
+    struct store_progress *progress;    /* one a disk */
+    struct migration_downtime downtime; /* while it makes delta rounds */
 };
 VEC_DECLARE(vm_views, struct vm_view);
 

@@ -35,6 +35,54 @@ append_disk(struct str *out, const struct store_disk *disk, const struct store_p
 }
 
 static void
+append_duration_ms(struct str *out, int64_t ms)
+{
+    text_append_duration(out, (ms + 999) / 1000);
+}
+
+/* What people plan an outage by. */
+static void
+append_downtime(struct str *out, const struct migration_downtime *d)
+{
+    const struct {
+        const char *name;
+        int64_t ms;
+    } parts[] = {{"shutdown", d->shutdown_ms},
+                 {"settle", d->settle_ms},
+                 {"last sync", d->sync_ms},
+                 {"conversion", d->convert_ms},
+                 {"import", d->import_ms}};
+    const char *before = "";
+
+    if (!d->is_known)
+        return;
+    str_append(out, "  downtime if finalized now: about ");
+    append_duration_ms(out, d->total_ms);
+    str_append(out, " (");
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i].ms <= 0)
+            continue;
+        str_appendf(out, "%s%s ", before, parts[i].name);
+        append_duration_ms(out, parts[i].ms);
+        before = ", ";
+    }
+    str_append(out, "); with --now about ");
+    append_duration_ms(out, d->total_now_ms);
+    str_append(out, "\n");
+    if (d->convert_ms < 0)
+        str_append(out, "  and the conversion, of which nothing is known: see v2c-engine "
+                        "rehearse\n");
+    if (!d->max_ms)
+        return;
+    str_append(out, "  cutover_max_downtime ");
+    append_duration_ms(out, d->max_ms);
+    str_append(out, d->is_hopeless ? " will not be kept: raise it, or finalize --now\n"
+                    : d->convert_ms >= 0 && d->total_now_ms <= d->max_ms
+                        ? " would be kept\n"
+                        : " would not be kept yet\n");
+}
+
+static void
 append_view(struct str *out, const struct vm_view *view)
 {
     const struct store_migration *r = &view->record;
@@ -52,6 +100,7 @@ append_view(struct str *out, const struct vm_view *view)
     if (r->id && r->stage != STAGE_DONE)
         str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
                     view->is_running ? "running" : "not running", r->delta_rounds);
+    append_downtime(out, &view->downtime);
     if (view->is_paused)
         str_append(out, "  paused: `v2c-engine resume` goes on\n");
     if (view->has_missed_finalize_at)
@@ -105,6 +154,23 @@ disk_json(const struct store_disk *disk, const struct store_progress *p)
                      (json_int_t)disk->delta_rounds);
 }
 
+/* Seconds; null where nothing is known. */
+static json_t *
+downtime_json(const struct migration_downtime *d)
+{
+    if (!d->is_known)
+        return json_null();
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:b}", "finalize",
+                     (double)d->total_ms / 1000, "finalize_now", (double)d->total_now_ms / 1000,
+                     "shutdown", (double)d->shutdown_ms / 1000, "settle",
+                     (double)d->settle_ms / 1000, "sync", (double)d->sync_ms / 1000, "sync_now",
+                     (double)d->sync_now_ms / 1000, "import", (double)d->import_ms / 1000,
+                     "conversion",
+                     d->convert_ms < 0 ? json_null() : json_real((double)d->convert_ms / 1000),
+                     "max", d->max_ms ? json_real((double)d->max_ms / 1000) : json_null(),
+                     "will_not_be_kept", d->is_hopeless);
+}
+
 static json_t *
 view_json(const struct vm_view *view)
 {
@@ -132,6 +198,7 @@ view_json(const struct vm_view *view)
     json_object_set_new(object, "cloudstack_vm_id", text_or_null(r->cloudstack_vm_id));
     json_object_set_new(object, "last_error", text_or_null(r->last_error));
     json_object_set_new(object, "last_error_code", text_or_null(r->last_error_code));
+    json_object_set_new(object, "predicted_downtime", downtime_json(&view->downtime));
     for (size_t i = 0; i < view->disks.count; i++)
         json_array_append_new(disks, disk_json(&view->disks.items[i], &view->progress[i]));
     json_object_set_new(object, "disks", disks);
@@ -196,8 +263,9 @@ const struct command command_status = {
     .summary = "show how far migrations are",
     .description =
         "Shows stage and progress of the VMs that the specs name; without a spec, of all "
-        "that are recorded. It reads recorded state only, so it works whether or not a "
-        "run is active.",
+        "that are recorded. While a VM is kept current with deltas it says how long the VM "
+        "would be down if its cutover were asked for now, and what that is made of. It reads "
+        "recorded state only, so it works whether or not a run is active.",
     .options = status_options,
     .values_size = sizeof(struct status_values),
     .run = run_status,

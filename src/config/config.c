@@ -265,6 +265,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "snapshot_quiesce",
                                        "shutdown_mode",
                                        "finalize_settle_seconds",
+                                       "cutover_max_downtime",
                                        "control_dir",
                                        "parallel_disks",
                                        "parallel_vms",
@@ -296,6 +297,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.extents = (enum config_extents)extents;
     decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,
                     problems);
+    decode_interval(map, "cutover_max_downtime", &config->migration.cutover_max_downtime, problems);
     decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &config->migration.parallel_disks,
                  problems);
     decode_count(map, "parallel_vms", PARALLEL_VMS_MAX, &config->migration.parallel_vms, problems);

@@ -77,6 +77,7 @@ struct config {
         enum config_verify verify;
         enum config_extents extents;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
+        int64_t cutover_max_downtime;    /* seconds; 0: any */
         int64_t parallel_disks, parallel_vms;
         int64_t max_handles_per_host; /* on VDDK, of one ESXi host; 0: no limit */
         int64_t max_inflight_mib;     /* of buffers, of all disks together; 0: no limit */
@@ -141,6 +142,7 @@ struct spec {
     int64_t finalize_at;             /* seconds since 1970; 0: none */
     bool finalize_at_was_zoneless;   /* taken as UTC; to be said in the log */
     int64_t finalize_settle_seconds; /* -1: by the guest's family */
+    int64_t cutover_max_downtime;    /* seconds; 0: any */
     int64_t readers;                 /* 4; an upper bound of connections a disk */
     bool run_virt_v2v;               /* merged with virt.run_virt_v2v */
     enum config_quiesce quiesce;

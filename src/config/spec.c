@@ -137,6 +137,9 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
     spec->finalize_settle_seconds =
         first_set(own->finalize_settle_seconds, defaults->finalize_settle_seconds,
                   config->migration.finalize_settle_seconds);
+    spec->cutover_max_downtime =
+        first_set(own->cutover_max_downtime, defaults->cutover_max_downtime,
+                  config->migration.cutover_max_downtime);
     spec->readers = first_set(own->readers, defaults->readers, 4);
     spec->parallel_disks =
         first_set(own->parallel_disks, defaults->parallel_disks, config->migration.parallel_disks);

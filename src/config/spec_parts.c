@@ -63,6 +63,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "finalize_at",
                                        "readers",
                                        "finalize_settle_seconds",
+                                       "cutover_max_downtime",
                                        "run_virt_v2v",
                                        "snapshot_quiesce",
                                        "shutdown_mode",
@@ -79,6 +80,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_interval(map, "finalize_delta_interval", &parts->finalize_delta_interval, problems);
     decode_interval(map, "finalize_window", &parts->finalize_window, problems);
     decode_interval(map, "finalize_settle_seconds", &parts->finalize_settle_seconds, problems);
+    decode_interval(map, "cutover_max_downtime", &parts->cutover_max_downtime, problems);
     decode_finalize_at(map, parts, problems);
     decode_count(map, "readers", READERS_MAX, &parts->readers, problems);
     decode_count(map, "parallel_disks", PARALLEL_DISKS_MAX, &parts->parallel_disks, problems);

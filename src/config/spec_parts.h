@@ -9,7 +9,7 @@
 struct spec_parts {
     int64_t delta_interval, finalize_delta_interval, finalize_window; /* 0: not set */
     int64_t finalize_settle_seconds;                                  /* -1: not set */
-    int64_t finalize_at;                                              /* 0: not set */
+    int64_t cutover_max_downtime, finalize_at;                        /* 0: not set */
     bool finalize_at_was_zoneless;
     int64_t readers, parallel_disks;         /* 0: not set */
     int run_virt_v2v, start_vm_after_import; /* -1: not set */

@@ -63,6 +63,8 @@ append_migration(struct str *s, const struct spec *spec)
     }
     if (spec->finalize_settle_seconds > 0)
         append_int(s, "finalize_settle_seconds", spec->finalize_settle_seconds);
+    if (spec->cutover_max_downtime)
+        append_int(s, "cutover_max_downtime", spec->cutover_max_downtime);
     append_int(s, "readers", spec->readers);
     append_int(s, "parallel_disks", spec->parallel_disks);
     append_flag(s, "run_virt_v2v", spec->run_virt_v2v);

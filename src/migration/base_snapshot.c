@@ -1,5 +1,6 @@
 /* The snapshot that the base copy reads.  A copy that was interrupted goes on from another one: blocks
  * copied before stay good unless they have changed since. */
+#include "base/clock.h"
 #include "migration/internal.h"
 
 static bool
@@ -32,6 +33,8 @@ take_tracked_snapshot(struct migration *m, struct err **err)
 int
 migration_stage_base_snapshot(struct migration *m, struct err **err)
 {
+    int64_t began_at_ms = clock_wall_ms();
+
     if (migration_sweep_snapshots(m, err) < 0 || migration_check_disks(m, err) < 0 ||
         take_tracked_snapshot(m, err) < 0)
         return -1;
@@ -52,6 +55,7 @@ migration_stage_base_snapshot(struct migration *m, struct err **err)
         free(disk->base_snapshot);
         disk->base_snapshot = xstrdup(m->record.active_snapshot);
     }
+    migration_note_snapshot(m, began_at_ms);
     migration_log(m, LOG_INFO, "Created base snapshot: %s", m->record.active_snapshot);
     return migration_enter(m, STAGE_BASE_COPY, err);
 }

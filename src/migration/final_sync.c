@@ -8,8 +8,8 @@
 #include "migration/internal.h"
 #include "qcow2/qcow2.h"
 
-static int64_t
-settle_seconds(const struct migration *m)
+int64_t
+migration_settle_seconds(const struct migration *m)
 {
     if (m->spec->finalize_settle_seconds >= 0)
         return m->spec->finalize_settle_seconds;
@@ -148,7 +148,7 @@ copy_changes(struct migration *m, bool *ret_used_snapshot, struct err **err)
 static int
 settle(struct migration *m, struct err **err)
 {
-    int64_t seconds = settle_seconds(m);
+    int64_t seconds = migration_settle_seconds(m);
 
     migration_log(m, LOG_INFO, "Waiting %" PRId64 "s finalize settle delay before the final sync",
                   seconds);

@@ -12,10 +12,20 @@
 #include "base/util.h"
 #include "cloudstack/cloudstack.h"
 #include "config/config.h"
+#include "migration/downtime_model.h"
 #include "migration/migration.h"
 #include "preflight/preflight.h"
 #include "store/store.h"
 #include "vsphere/vsphere.h"
+
+/* What cutover_max_downtime does to a cutover that is near; made anew after each round. */
+struct migration_hold {
+    bool is_kept;     /* the downtime would be kept */
+    bool is_hopeless; /* and further rounds will not change that */
+    bool is_told;
+    int64_t total_ms; /* what was predicted last; 0: nothing */
+    struct downtime_trend trend;
+};
 
 struct migration {
     const struct migration_options *options;
@@ -42,6 +52,9 @@ struct migration {
     bool is_paused;               /* a pause is set, as of `pause_seen_ms` */
     bool is_pause_told;           /* and has taken effect */
     int64_t pause_seen_ms;
+    struct migration_hold hold;
+    int64_t stage_began_ms;     /* 0: an earlier run began it */
+    bool has_waited_for_person; /* to shut the source down */
     int64_t finalize_at_missed; /* the finalize_at that passed in a pause; 0: none */
 };
 
@@ -183,6 +196,18 @@ int migration_verify(struct migration *m, struct err **err);
 bool migration_was_verified(const struct migration *m);
 /* delta.c: one round while the VM may be running; with a verification where one is due. */
 int migration_delta_round(struct migration *m, bool is_before_cutover, struct err **err);
+/* downtime.c: records a round and says what a cutover would take; @is_cutover_near: whether rounds that do
+ * not bring it below cutover_max_downtime are to be called hopeless. */
+int migration_note_round(struct migration *m, const struct store_round *round, bool is_cutover_near,
+                         struct err **err);
+/* Takes note of when the base snapshot was taken. */
+void migration_note_snapshot(struct migration *m, int64_t began_at_ms);
+/* Whether a cutover now would keep to cutover_max_downtime; tells once when not. */
+int migration_may_cut_over(struct migration *m, bool *ret_may, struct err **err);
+/* The stage @before has ended. */
+void migration_time_stage(struct migration *m, enum store_stage before);
+/* final_sync.c: the pause between power-off and last sync. */
+int64_t migration_settle_seconds(const struct migration *m);
 /* shutdown.c: brings the VM down by the shutdown mode; on success it is off, the stage is
  * final_sync, or awaiting_shutdown_action when somebody is to be asked first. */
 int migration_power_down(struct migration *m, struct err **err);

@@ -47,6 +47,22 @@ bool migration_owns_snapshot(const char *tag, const char *snapshot_name);
 const char *migration_next_stage(enum store_stage stage, bool is_finalize_requested,
                                  bool runs_virt_v2v);
 
+/* How long the VM would be down if its cutover were asked for now: from the shutdown of the source's guest to
+ * the end of the import.  Times in milliseconds. */
+struct migration_downtime {
+    bool is_known;        /* a delta round was completed; else nothing below is set */
+    int64_t total_ms;     /* with `finalize`, which copies once more while the VM runs */
+    int64_t total_now_ms; /* with `finalize --now` */
+    int64_t least_ms;     /* were there nothing left to copy */
+    int64_t shutdown_ms, settle_ms, sync_ms, sync_now_ms, import_ms; /* the parts */
+    int64_t convert_ms; /* 0: no conversion; -1: not known, and not in the sums */
+    int64_t max_ms;     /* cutover_max_downtime; 0: not set */
+    bool is_hopeless;   /* max_ms is set and further rounds will not get there */
+};
+/* As of this moment, from what the store has. */
+int migration_predict_downtime(struct store *store, int64_t migration,
+                               struct migration_downtime *ret, struct err **err);
+
 /* The file of a disk's digests in the migration's directory; the caller frees. */
 char *migration_digests_path(const char *directory, const char *disk_name);
 

@@ -62,6 +62,7 @@ migration_enter(struct migration *m, enum store_stage stage, struct err **err)
         m->record.stage = before;
         return -1;
     }
+    migration_time_stage(m, before);
     migration_log(m, LOG_INFO, "Stage: %s", store_stage_name(stage));
     (void)store_event_add(m->store, m->record.id, "stage", store_stage_name(stage), NULL);
     report(m, json_pack("{s:s, s:s}", "type", "stage", "stage", store_stage_name(stage)));
@@ -186,6 +187,8 @@ migration_state_json(const struct migration *m)
     put_totals(m, object);
     put_true(object, "paused", m->is_pause_told);
     put_number(object, "delta_rounds", (uint64_t)r->delta_rounds);
+    if (r->stage == STAGE_DELTA)
+        put_number(object, "predicted_downtime_seconds", (uint64_t)(m->hold.total_ms + 999) / 1000);
     put_text(object, "last_error", r->last_error);
     clock_format_utc(r->updated_at, stamp);
     json_object_set_new(object, "updated_at", json_string(stamp));

@@ -53,6 +53,7 @@ static int
 enter_awaiting(struct migration *m, bool is_action_required, const char *reason, struct err **err)
 {
     m->record.is_shutdown_action_required = is_action_required;
+    m->has_waited_for_person |= is_action_required;
     free(m->record.shutdown_reason);
     m->record.shutdown_reason = xstrdup(reason);
     free(m->record.shutdown_tools_status);

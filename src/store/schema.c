@@ -135,6 +135,23 @@ static const char *const steps[] = {
     " value TEXT NOT NULL,"
     " changed_at INTEGER NOT NULL);"
     "CREATE UNIQUE INDEX setting_once ON setting (scope, subject, key, coalesce(migration, 0));",
+
+    /* What predictions of the downtime are made from. */
+    "CREATE TABLE round ("
+    " migration INTEGER NOT NULL REFERENCES migration (id) ON DELETE CASCADE,"
+    " number INTEGER NOT NULL,"
+    " began_at_ms INTEGER NOT NULL,"
+    " covered_ms INTEGER NOT NULL,"
+    " changed_bytes INTEGER NOT NULL,"
+    " copy_ms INTEGER NOT NULL,"
+    " total_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (migration, number));"
+    "CREATE TABLE timing ("
+    " migration INTEGER NOT NULL REFERENCES migration (id) ON DELETE CASCADE,"
+    " stage TEXT NOT NULL,"
+    " ms INTEGER NOT NULL,"
+    " at INTEGER NOT NULL,"
+    " PRIMARY KEY (migration, stage));",
 };
 
 static int

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/vec.h"
+#include "store/rounds.h"
 
 struct err;
 struct store;
@@ -152,6 +153,9 @@ struct store_subject {
 #define STORE_BANDWIDTH       "bandwidth_limit" /* of any of them */
 #define STORE_HOST_NAME       "host" /* of a VM: the ESXi host that it was read from last */
 #define STORE_FINALIZE_MISSED "finalize_at_missed" /* of a VM: the time that passed in a pause */
+#define STORE_CUTOVER         "cutover" /* of a VM: what its downtime is made of, as JSON (downtime.c) */
+#define STORE_REHEARSED                                                                            \
+    "rehearsed_convert_ms" /* of a VM: how long its conversion took in a rehearsal */
 /* @value NULL clears it. */
 int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
                       const char *value, struct err **err);

@@ -581,6 +581,7 @@ assert_same_spec(const struct spec *a, const struct spec *b)
     assert_int_equal(a->finalize_at, b->finalize_at);
     assert_int_equal(a->finalize_at_was_zoneless, b->finalize_at_was_zoneless);
     assert_int_equal(a->finalize_settle_seconds, b->finalize_settle_seconds);
+    assert_int_equal(a->cutover_max_downtime, b->cutover_max_downtime);
     assert_int_equal(a->quiesce, b->quiesce);
     assert_int_equal(a->shutdown, b->shutdown);
     assert_int_equal(a->extents, b->extents);
@@ -599,7 +600,8 @@ a_written_spec_reads_back_the_same(void **state)
         "     uuid: 502c1234-5678-9abc-def0-123456789abc}\n"
         "migration: {delta_interval: 1, finalize_at: '2026-01-31T22:30', finalize_window: 2,\n"
         "  finalize_delta_interval: 3, finalize_settle_seconds: 4, readers: 5, parallel_disks: 6,\n"
-        "  run_virt_v2v: yes, snapshot_quiesce: true, shutdown_mode: manual,\n"
+        "  cutover_max_downtime: 7, run_virt_v2v: yes, snapshot_quiesce: true, shutdown_mode: "
+        "manual,\n"
         "  extents: cbt, start_vm_after_import: true, bandwidth_limit: '22:00-06:00 none, "
         "5MiB/s'}\n"
         "target: {cloudstack: {zoneid: '007', clusterid: 'true', storageid: s, networkid: n,\n"

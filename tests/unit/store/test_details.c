@@ -56,6 +56,64 @@ bitmaps_of_two_kinds_do_not_touch_each_other(void **state)
 }
 
 static void
+rounds_come_back_oldest_first_and_the_last_ones_only(void **state)
+{
+    CLEANUP(store_closep) struct store *store = open_store();
+    struct err *err = NULL;
+    struct store_rounds found = {0};
+    int64_t migration;
+
+    (void)one_disk(store, &migration);
+    for (int64_t i = 0; i < 5; i++) {
+        const struct store_round round = {.number = i,
+                                          .began_at_ms = 1000 + i,
+                                          .covered_ms = 2 * i,
+                                          .changed_bytes = (uint64_t)i << 40,
+                                          .copy_ms = 3 * i,
+                                          .total_ms = 4 * i};
+
+        assert_ok(store_round_put(store, migration, &round, &err), &err);
+        assert_ok(store_round_put(store, migration, &round, &err), &err); /* again is no error */
+    }
+    assert_ok(store_rounds_load(store, migration, 3, &found, &err), &err);
+    assert_int_equal(found.count, 3);
+    assert_int_equal(found.items[0].number, 2);
+    assert_int_equal(found.items[2].began_at_ms, 1004);
+    assert_int_equal(found.items[2].covered_ms, 8);
+    assert_int_equal(found.items[2].changed_bytes, 4ULL << 40);
+    assert_int_equal(found.items[2].copy_ms, 12);
+    assert_int_equal(found.items[2].total_ms, 16);
+    vec_done(&found);
+    assert_ok(store_rounds_load(store, migration + 1, 3, &found, &err), &err);
+    assert_int_equal(found.count, 0);
+}
+
+static void
+what_a_stage_usually_takes_is_the_median_of_the_others(void **state)
+{
+    static const int64_t times[] = {900, 100, 300};
+    CLEANUP(store_closep) struct store *store = open_store();
+    struct err *err = NULL;
+    int64_t ids[3], ms;
+
+    for (int i = 0; i < 3; i++) {
+        CLEANUP(free_charp) char *tag = xasprintf("%d", i);
+        CLEANUP(store_migration_done) struct store_migration migration = new_migration(tag);
+
+        assert_ok(store_migration_create(store, &migration, &err), &err);
+        ids[i] = migration.id;
+        assert_ok(store_timing_put(store, ids[i], "converting", 1, &err), &err);
+        assert_ok(store_timing_put(store, ids[i], "converting", times[i], &err), &err);
+    }
+    assert_ok(store_timing_usual(store, -1, "converting", &ms, &err), &err);
+    assert_int_equal(ms, 300);
+    assert_ok(store_timing_usual(store, ids[2], "converting", &ms, &err), &err);
+    assert_int_equal(ms, 900);
+    assert_ok(store_timing_usual(store, ids[2], "final_sync", &ms, &err), &err);
+    assert_int_equal(ms, -1);
+}
+
+static void
 progress_comes_back_and_starts_at_nothing(void **state)
 {
     CLEANUP(store_closep) struct store *store = open_store();
@@ -200,6 +258,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(a_bitmap_is_replaced_and_dropped),
         STORE_TEST(bitmaps_of_two_kinds_do_not_touch_each_other),
+        STORE_TEST(rounds_come_back_oldest_first_and_the_last_ones_only),
+        STORE_TEST(what_a_stage_usually_takes_is_the_median_of_the_others),
         STORE_TEST(progress_comes_back_and_starts_at_nothing),
         STORE_TEST(a_finalize_request_is_never_lowered),
         STORE_TEST(an_intent_lives_from_its_begin_to_its_end),
