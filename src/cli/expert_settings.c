@@ -43,7 +43,9 @@
                "Upper bound of connections (4). NBD sources use as many as are measured to help; " \
                "a disk of VMware's is read over one."),                                            \
         OPTION("queue-depth", OPTION_INT, queue_depth, "N",                                        \
-               "Upper bound of reads in flight (64). Not given: 16. As many are used as help.")
+               "Upper bound of reads in flight (64). Not given: 16, over NBD 32. As many are "     \
+               "used as "                                                                          \
+               "help.")
 
 #define AT_MOST_ONE " More than 1 MiB is taken as 1 MiB."
 

@@ -45,8 +45,8 @@ map_memory(struct disk_pool *pool, size_t length, struct err **err)
 }
 
 #define MOST_SLOTS   32U
-#define LEAST_SLOTS  10U
-#define SHARED_SLOTS 80U
+#define LEAST_SLOTS  8U
+#define SHARED_SLOTS 64U
 
 size_t
 disk_pool_share(size_t disks_at_once)

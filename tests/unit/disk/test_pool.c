@@ -85,9 +85,9 @@ many_disks_share_what_few_have_alone(void **state)
 {
     assert_int_equal(disk_pool_share(1), 32);
     assert_int_equal(disk_pool_share(2), 32);
-    assert_int_equal(disk_pool_share(3), 26);
-    assert_int_equal(disk_pool_share(4), 20);
-    assert_int_equal(disk_pool_share(100), 10);
+    assert_int_equal(disk_pool_share(3), 21);
+    assert_int_equal(disk_pool_share(4), 16);
+    assert_int_equal(disk_pool_share(100), 8);
     assert_int_equal(disk_pool_share(0), 32);
 }
 
