@@ -18,7 +18,7 @@
 #include "base/util.h"
 #include "base/vec.h"
 #include "core/lab.h"
-#include "guest/guest.h"
+#include "guest/lab_guest.h"
 
 /* Numbers of ApiErrorCode, which are HTTP status codes too. */
 enum {

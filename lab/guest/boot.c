@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "base/util.h"
-#include "guest/guest.h"
+#include "guest/lab_guest.h"
 #include "guest/qemu.h"
 
 #define MAX_DISKS 16

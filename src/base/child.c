@@ -41,6 +41,18 @@ struct launch {
     bool dies_with_parent;
 };
 
+const char *const child_secrets[] = {
+    "VC_PASSWORD",
+    "V2C_VCENTER_PASSWORD",
+    "V2C_CLOUDSTACK_API_KEY",
+    "V2C_CLOUDSTACK_SECRET_KEY",
+    "CLOUDSTACK_KEY",
+    "CLOUDSTACK_SECRET",
+    "CLOUDSTACK_API_KEY",
+    "CLOUDSTACK_SECRET_KEY",
+    NULL,
+};
+
 static bool
 names_variable(const char *pair, const char *name, size_t name_length)
 {

@@ -31,6 +31,9 @@ struct child {
     int pidfd; /* readable when it has ended; -1 when none runs */
 };
 
+/* Variables that hold credentials, for `drop_env` of programs that have no business with them. */
+extern const char *const child_secrets[];
+
 #define CHILD_NONE ((struct child){.pidfd = -1})
 
 /* E_SPAWN when the program cannot be started (missing, no permission): the exec error itself. */

@@ -356,6 +356,8 @@ remove_snapshots(struct forgetting *f, struct err **err)
 static int
 remove_files(struct forgetting *f, struct err **err)
 {
+    if (removes_files(f))
+        migration_drop_overlays(&f->record, &f->disks);
     for (size_t i = 0; removes_files(f) && i < f->disks.count; i++) {
         const char *path = f->disks.items[i].target_path;
         enum file_fate fate = FILE_NOT_OURS;

@@ -24,6 +24,7 @@ config_new(void)
     config->migration.verify = CONFIG_VERIFY_SAMPLE;
     config->migration.shutdown = CONFIG_SHUTDOWN_AUTO;
     config->migration.finalize_settle_seconds = -1;
+    config->virt.timeout_seconds = 3600;
     config->migration.parallel_disks = 4;
     config->migration.parallel_vms = 3;
     config->migration.max_handles_per_host = 8;
@@ -321,7 +322,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
 static void
 decode_virt(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"run_virt_v2v", "virtio_iso", NULL};
+    static const char *const keys[] = {"run_virt_v2v", "virtio_iso", "timeout_seconds", NULL};
     const struct node *map = node_decode_map(root, "virt", problems);
     int run = false;
 
@@ -329,6 +330,7 @@ decode_virt(const struct node *root, struct config *config, struct problems *pro
     decode_flag(map, "run_virt_v2v", &run, problems);
     config->virt.run_virt_v2v = run;
     decode_text(map, "virtio_iso", &config->virt.virtio_iso, problems);
+    decode_interval(map, "timeout_seconds", &config->virt.timeout_seconds, problems);
 }
 
 static void

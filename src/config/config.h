@@ -92,6 +92,7 @@ struct config {
     struct {
         bool run_virt_v2v;
         char *virtio_iso;
+        int64_t timeout_seconds; /* of a conversion: 3600 */
     } virt;
 };
 

@@ -180,7 +180,11 @@ migration_stage_final_sync(struct migration *m, struct err **err)
         return migration_back_to_delta(m, "the source VM was started during the final sync", err);
     if (check_version(m, used_snapshot, err) < 0 || check_images(m, err) < 0)
         return -1;
+    /* Ours may have been the last touch. */
+    free(m->record.change_version);
+    m->record.change_version = xstrdup(m->vm.change_version);
     m->record.delta_rounds++;
     m->has_synced = true;
-    return migration_enter(m, STAGE_IMPORT_ROOT_DISK, err);
+    return migration_enter(m, m->spec->run_virt_v2v ? STAGE_CONVERTING : STAGE_IMPORT_ROOT_DISK,
+                           err);
 }

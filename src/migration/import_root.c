@@ -215,14 +215,39 @@ import_step(struct migration *m, const struct preflight_nics *nics)
                          .result_of = id_of_vm};
 }
 
-/* Whether the files may be imported now: the source must be off, and must have been since the sync.
- * When not, the stage has been changed to what is to be done first. */
+/* After a conversion there is no way back to copying. */
 static int
-check_source(struct migration *m, bool *ret_may, struct err **err)
+check_untouched(struct migration *m, struct err **err)
+{
+    const char *before = m->record.change_version;
+
+    if (migration_read_source(m, err) < 0)
+        return -1;
+    if (m->vm.power == VSPHERE_POWERED_OFF &&
+        (!before || !m->vm.change_version || !strcmp(before, m->vm.change_version)))
+        return 0;
+    err_set(err, E_SOURCE_CHANGED, "the source VM %s since its copy was converted",
+            m->vm.power == VSPHERE_POWERED_OFF ? "was touched" : "was started");
+    return err_hint(err,
+                    "what was written there is not in the copy: forget this migration and begin it "
+                    "anew");
+}
+
+int
+migration_may_hand_over(struct migration *m, bool *ret_may, struct err **err)
 {
     enum vsphere_power power;
+    bool is_converted;
 
     *ret_may = false;
+    if (migration_is_converted(m, &is_converted, err) < 0)
+        return -1;
+    if (is_converted) {
+        if (check_untouched(m, err) < 0)
+            return -1;
+        *ret_may = true;
+        return 0;
+    }
     if (!m->has_synced) {
         migration_log(m, LOG_INFO,
                       "The source may have run since the final sync: syncing once more");
@@ -248,7 +273,7 @@ import_root(struct migration *m, const struct preflight_nics *nics, struct err *
         return -1;
     if (m->record.cloudstack_vm_id)
         return 0;
-    if (check_source(m, &may, err) < 0)
+    if (migration_may_hand_over(m, &may, err) < 0)
         return -1;
     if (!may)
         return 0;

@@ -186,6 +186,7 @@ int migration_stage_base_copy(struct migration *m, struct err **err);
 int migration_stage_delta(struct migration *m, struct err **err);
 int migration_stage_shutdown(struct migration *m, struct err **err);
 int migration_stage_final_sync(struct migration *m, struct err **err);
+int migration_stage_converting(struct migration *m, struct err **err);
 int migration_stage_import_root(struct migration *m, struct err **err);
 int migration_stage_import_data(struct migration *m, struct err **err);
 
@@ -238,6 +239,13 @@ int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **e
 int migration_stage_paused(struct migration *m, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);
 
+/* convert.c: whether the targets hold, or are about to hold, a converted guest: then they are no copies of
+ * the source any more. */
+int migration_is_converted(const struct migration *m, bool *ret_is, struct err **err);
+/* import_root.c: whether the files may be converted or imported now: the source must be off, and must have
+ * been since the sync.  When not, the stage has been changed to what is to be done first, or, after a
+ * conversion, there is an error. */
+int migration_may_hand_over(struct migration *m, bool *ret_may, struct err **err);
 /* import_root.c: what the imported VM is to be like; values are borrowed from @m. */
 void migration_vm_details(const struct migration *m, struct cloudstack_params *details);
 /* Adds a detail unless @value is NULL or empty; borrows both. */

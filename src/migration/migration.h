@@ -63,6 +63,11 @@ struct migration_downtime {
 int migration_predict_downtime(struct store *store, int64_t migration,
                                struct migration_downtime *ret, struct err **err);
 
+/* Removes what a conversion that did not come to its end has left beside the target files. */
+void migration_drop_overlays(const struct store_migration *record, const struct store_disks *disks);
+/* The directory of a disk's overlay; the caller frees. */
+char *migration_overlay_dir(const struct store_migration *record, const struct store_disk *disk);
+
 /* The file of a disk's digests in the migration's directory; the caller frees. */
 char *migration_digests_path(const char *directory, const char *disk_name);
 

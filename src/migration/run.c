@@ -22,6 +22,7 @@ static int (*const stages[STAGE_MAX_])(struct migration *m, struct err **err) = 
     [STAGE_DELTA] = migration_stage_delta,
     [STAGE_AWAITING_SHUTDOWN] = migration_stage_shutdown,
     [STAGE_FINAL_SYNC] = migration_stage_final_sync,
+    [STAGE_CONVERTING] = migration_stage_converting,
     [STAGE_IMPORT_ROOT_DISK] = migration_stage_import_root,
     [STAGE_IMPORT_DATA_DISK] = migration_stage_import_data,
 };
@@ -29,10 +30,6 @@ static int (*const stages[STAGE_MAX_])(struct migration *m, struct err **err) = 
 static int
 check_settings(const struct migration *m, struct err **err)
 {
-    if (m->spec->run_virt_v2v) {
-        err_set(err, E_NOT_BUILT, "run_virt_v2v is on, and this version does not convert guests");
-        return err_hint(err, "set run_virt_v2v: false for guests that have virtio drivers");
-    }
     if (!m->config->vcenter.password) {
         err_set(err, E_CONFIG, "no vCenter password");
         return err_hint(err, "set vcenter.password or the environment variable VC_PASSWORD");
@@ -304,8 +301,9 @@ log_settings(struct migration *m)
                   m->record.vm_moref, vsphere_server_name(m->vsphere));
     migration_log(m, LOG_INFO,
                   "Runtime settings readers=%" PRId64 " parallel_disks=%" PRId64
-                  " run_virt_v2v=false shutdown_mode=%s snapshot_quiesce=%s",
-                  m->spec->readers, m->spec->parallel_disks, shutdowns[m->spec->shutdown],
+                  " run_virt_v2v=%s shutdown_mode=%s snapshot_quiesce=%s",
+                  m->spec->readers, m->spec->parallel_disks,
+                  m->spec->run_virt_v2v ? "true" : "false", shutdowns[m->spec->shutdown],
                   quiesces[m->spec->quiesce]);
     if (m->spec->finalize_at) {
         clock_format_utc(m->spec->finalize_at, stamp);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "guest/guest.h"
 #include "io/io.h"
 #include "preflight/internal.h"
 #include "source/source.h"
@@ -96,64 +97,6 @@ judge_uring(const struct local_facts *facts, struct preflight_findings *f)
 
 /* ---- conversion ------------------------------------------------------------------------------- */
 
-static char *
-if_executable(const char *path)
-{
-    return path && *path && access(path, X_OK) == 0 ? xstrdup(path) : NULL;
-}
-
-/* Where the existing tool looks, in its order; what is named explicitly must be there. */
-static char *
-find_virt_v2v(void)
-{
-    static const char *const variables[] = {"VIRT_V2V_IN_PLACE", "V2C_VIRT_V2V_BIN"};
-    static const char *const places[] = {"/usr/libexec/virt-v2v-in-place",
-                                         "/usr/bin/virt-v2v-in-place"};
-    CLEANUP(free_charp) char *path = xstrdup(getenv("PATH"));
-
-    for (size_t i = 0; i < ARRAY_SIZE(variables); i++) {
-        const char *named = getenv(variables[i]);
-
-        if (named && *named)
-            return if_executable(named);
-    }
-    for (char *rest = path, *dir; (dir = strsep(&rest, ":")) != NULL;) {
-        CLEANUP(free_charp) char *file = file_join(dir, "virt-v2v-in-place");
-        char *found = *dir ? if_executable(file) : NULL;
-
-        if (found)
-            return found;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        char *found = if_executable(places[i]);
-
-        if (found)
-            return found;
-    }
-    return NULL;
-}
-
-static char *
-find_virtio_win(const struct config *config)
-{
-    const char *const places[] = {config->virt.virtio_iso, "/usr/share/virtio-win/virtio-win.iso",
-                                  "/usr/share/virtio-win"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-        if (places[i] && access(places[i], R_OK) == 0)
-            return xstrdup(places[i]);
-    return NULL;
-}
-
-static bool
-has_virt_tool(const char *name)
-{
-    const char *dir = getenv("VIRT_TOOLS_DATA_DIR");
-    CLEANUP(free_charp) char *path = file_join(dir && *dir ? dir : "/usr/share/virt-tools", name);
-
-    return access(path, R_OK) == 0;
-}
-
 static void
 judge_windows(const struct local_facts *facts, struct preflight_findings *f)
 {
@@ -220,11 +163,11 @@ local_facts_read(const struct config *config, const struct local_wants *wants,
     read_vddk(config, &facts);
     read_uring(&facts);
     if (wants->conversion)
-        facts.virt_v2v = find_virt_v2v();
+        facts.virt_v2v = guest_find_converter();
     if (wants->windows) {
-        facts.virtio_win = find_virtio_win(config);
-        facts.has_rhsrvany = has_virt_tool("rhsrvany.exe");
-        facts.has_pvvxsvc = has_virt_tool("pvvxsvc.exe");
+        facts.virtio_win = guest_find_virtio_win(config->virt.virtio_iso);
+        facts.has_rhsrvany = guest_has_windows_tool("rhsrvany.exe");
+        facts.has_pvvxsvc = guest_has_windows_tool("pvvxsvc.exe");
     }
     *ret_facts = facts;
 }

@@ -197,10 +197,6 @@ check_guest(const struct subject *s, struct preflight_findings *f)
 {
     const char *name = *s->vm->guest_full_name ? s->vm->guest_full_name : s->vm->guest_id;
 
-    if (s->spec->run_virt_v2v)
-        finding_add(f, "spec.run_virt_v2v", PREFLIGHT_FAILURE,
-                    "set run_virt_v2v: false for guests that have virtio drivers",
-                    "run_virt_v2v is on, and this version does not convert guests");
     if (preflight_is_windows(s->vm) && !s->spec->run_virt_v2v)
         finding_add(f, "source.guest", PREFLIGHT_WARNING,
                     "install virtio drivers in the guest before the cutover",

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "core/lab.h"
-#include "guest/guest.h"
+#include "guest/lab_guest.h"
 
 /* Never asked for with "boot": "none". */
 int

@@ -184,7 +184,8 @@ the_example_configuration_shows_every_key(void **state)
                                        "projectid",
                                        "virt",
                                        "run_virt_v2v",
-                                       "virtio_iso"};
+                                       "virtio_iso",
+                                       "timeout_seconds"};
     CLEANUP(free_charp) char *text = copy("config.yaml");
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

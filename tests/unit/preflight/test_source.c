@@ -40,7 +40,6 @@ vms_that_cannot_be_migrated_fail(void **state)
     SPOILED(rules, g.disk_items[1].unsupported = literal("it is independent"), "source.disks",
             FAILURE, "disk scsi0:1: it is independent");
     SPOILED(rules, g.disk_items[0].capacity = 1000, "source.disks", FAILURE, "whole sectors");
-    SPOILED(rules, g.spec.run_virt_v2v = true, "spec.run_virt_v2v", FAILURE, "does not convert");
     SPOILED(rules, (g.spec.vm.moref = literal("vm-7"), g.spec.vm.uuid = literal("5099")),
             "source.vm", FAILURE, "the spec says 5099");
 }

@@ -11,8 +11,8 @@
  * It shuts down (umount, sync, power off) when asked through ACPI.
  *
  * Threading: any thread. */
-#ifndef V2C_LAB_GUEST_GUEST_H
-#define V2C_LAB_GUEST_GUEST_H
+#ifndef V2C_LAB_GUEST_LAB_GUEST_H
+#define V2C_LAB_GUEST_LAB_GUEST_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,0 +1,275 @@
+"""Conversion of the guest: on overlays, committed when it has succeeded, whatever happens on the way.
+
+virt-v2v and virt-inspector are scripted here; tests/convert has the real ones and real guests.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import synthetic, until
+
+FAKE = Path(__file__).resolve().parent / "fake_guest_tools.py"
+ONE_DISK = [{"address": "scsi0:0", "size": "24MiB", "fill": 60, "seed": 1}]
+INSPECTION = """<?xml version='1.0'?><operatingsystems><operatingsystem><root>{root}</root>
+<name>linux</name><product_name>Debian GNU/Linux 12</product_name>
+<mountpoints><mountpoint dev='{root}'>/</mountpoint><mountpoint dev='{data}'>/srv</mountpoint></mountpoints>
+</operatingsystem></operatingsystems>"""
+
+
+class Tools:
+    def __init__(self, directory):
+        self.dir = directory
+        self.dir.mkdir()
+        for name in ("virt-v2v-in-place", "virt-inspector", "qemu-img"):
+            (self.dir / name).symlink_to(FAKE)
+
+    def say(self, **what):
+        for name, text in what.items():
+            (self.dir / name).write_text(text)
+
+    def calls(self, program="virt-v2v-in-place"):
+        path = self.dir / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [call for call in map(json.loads, lines) if call["program"] == program]
+
+    def until_hangs(self, run):
+        until(lambda: (self.dir / "hangs").exists() or not run.is_running(), "the tool hangs")
+        assert run.is_running(), run.text()[-4000:]
+        (self.dir / "hangs").unlink()
+
+
+@pytest.fixture
+def world(make, tmp_path):
+    """world(disks) -> (lab, engine, tools); the engine finds the scripted tools first."""
+    def start(disks=None, **virt):
+        lab, engine = make(synthetic(disks=disks or ONE_DISK))
+        tools = Tools(tmp_path / "tools")
+        engine.environment |= {"FAKE_GUEST_TOOLS": str(tools.dir),
+                               "PATH": f"{tools.dir}:{os.environ['PATH']}",
+                               "VC_PASSWORD": "not for converters"}
+        engine.config["virt"] = {"run_virt_v2v": True, **virt}
+        return lab, engine, tools
+    return start
+
+
+def cut_over(engine, run, *arguments):
+    engine.until_rounds("web01", 1, run)
+    spec = engine.spec("web01")
+    engine.finalize(spec, "--now")
+    return spec
+
+
+def target(engine, disk="0"):
+    return engine.state_json("web01")["disks"][disk]["target_qcow2"]
+
+
+def is_converted(file):
+    done = subprocess.run(["qemu-io", "-r", "-f", "qcow2", "-c", "read -P 0xa5 1M 64k", file],
+                          capture_output=True, text=True)
+    return "verification failed" not in done.stdout
+
+
+def assert_converted(engine, lab):
+    """The conversion is in the file, which CloudStack has, and nothing of it is left beside it."""
+    assert engine.state_json("web01")["stage"] == "done"
+    file = target(engine)
+    assert is_converted(file)
+    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", file], capture_output=True,
+                                     check=True).stdout)
+    assert "backing-filename" not in info and not info.get("dirty-flag")
+    assert subprocess.run(["qemu-img", "check", file], capture_output=True).returncode == 0
+    assert_no_overlays(engine)
+    engine.assert_nothing_left("web01")
+    assert len(lab.state()["cloudstack"]["vms"]) == 1
+
+
+def assert_no_overlays(engine):
+    assert list(Path(target(engine)).parent.glob(".v2c-vm-*")) == []
+
+
+def assert_untouched(engine, lab):
+    """The target is what the last sync made it: the source, byte for byte."""
+    assert_no_overlays(engine)
+    engine.assert_identical("web01")
+    assert lab.state()["cloudstack"]["vms"] == []
+
+
+def test_what_the_conversion_changes_is_in_the_imported_disk(world):
+    lab, engine, tools = world()
+    run = engine.run(engine.spec("web01"))
+    cut_over(engine, run)
+    text = run.succeed()
+    assert_converted(engine, lab)
+    assert "virt-v2v: [   1.0] Converting the guest to run on KVM" in text
+    assert engine.state_json("web01")["virt_v2v_done"] is True
+    call, = tools.calls()
+    assert call["argv"][:5] == ["--root", "first", "-i", "disk", "-if"]
+    assert call["env"]["LIBGUESTFS_BACKEND"] == "direct"
+    assert not [v for v in call["env"].values() if "not for converters" in v]
+    assert tools.calls("virt-inspector") == []
+
+
+def test_a_failed_conversion_leaves_the_target_as_it_was_and_can_be_tried_again(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="fail")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    text = run.fail()
+    assert 'failed (exit status 1) in step "Converting the guest to run on KVM": ' \
+           "no installed kernel packages were found." in text
+    assert "conversion; the target disks are as they were: " in text
+    assert engine.status(spec)[0]["current_stage"] == "converting"
+    assert engine.status(spec)[0]["last_error_code"] == "E_GUEST_CONVERT"
+    assert_untouched(engine, lab)
+    tools.say(behaviour="convert")
+    engine.run(spec).succeed()
+    assert_converted(engine, lab)
+
+
+def test_deltas_go_on_when_the_source_is_started_after_a_failed_conversion(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="fail")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    run.fail()
+    lab.power("web01", "on")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    rounds = engine.status(spec)[0]["delta_rounds"]
+    engine.until_rounds("web01", rounds + 1, run)
+    tools.say(behaviour="convert")
+    engine.finalize(spec, "--now")
+    run.succeed()
+    assert_converted(engine, lab)
+
+
+def test_a_conversion_that_is_killed_is_begun_anew(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    run.kill_all()
+    tools.say(behaviour="convert")
+    engine.run(spec).succeed()
+    assert_converted(engine, lab)
+    assert len(tools.calls()) == 2
+
+
+def test_a_conversion_that_is_stopped_leaves_nothing_running(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    run.interrupt()
+    run.fail()
+    assert_untouched(engine, lab)
+    assert not run.children()
+    tools.say(behaviour="convert")
+    engine.run(spec).succeed()
+    assert_converted(engine, lab)
+
+
+def test_a_commit_that_is_killed_is_repeated_and_nothing_is_copied_over_it(world):
+    lab, engine, tools = world()
+    tools.say(commit="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    run.kill_all()
+    engine.run(spec).succeed()
+    assert_converted(engine, lab)
+    assert len(tools.calls()) == 1
+    assert engine.log("web01").count("Stage: final_sync") == 1
+
+
+def test_a_source_that_is_started_after_the_commit_is_told_of(world):
+    lab, engine, tools = world()
+    tools.say(commit="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    run.kill_all()
+    lab.power("web01", "on")
+    text = engine.run(spec).fail()
+    assert "was started since its copy was converted" in text
+    assert lab.state()["cloudstack"]["vms"] == []
+
+
+def test_a_conversion_that_takes_too_long_is_ended(world):
+    lab, engine, tools = world(timeout_seconds=2)
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    text = run.fail()
+    assert "has not ended after 2 s" in text
+    assert engine.status(spec)[0]["last_error_code"] == "E_GUEST_TIMEOUT"
+    assert_untouched(engine, lab)
+
+
+def test_a_system_on_the_boot_disk_is_converted_without_the_data_disks(world):
+    lab, engine, tools = world([*ONE_DISK, {"address": "scsi0:1", "size": "8MiB", "fill": 50, "seed": 2}])
+    tools.say(inspection=INSPECTION.format(root="/dev/sda1", data="/dev/sdb1"))
+    run = engine.run(engine.spec("web01"))
+    cut_over(engine, run)
+    run.succeed()
+    assert_converted(engine, lab)
+    call, = tools.calls()
+    assert call["argv"][:2] == ["--root", "/dev/sda1"] and call["argv"][2:4] == ["-i", "disk"]
+
+
+@pytest.mark.parametrize("root", ["/dev/sdb1", "/dev/vg_v2c/root"])
+def test_a_system_that_may_be_on_several_disks_is_converted_with_all(world, root):
+    lab, engine, tools = world([*ONE_DISK, {"address": "scsi0:1", "size": "8MiB", "fill": 50, "seed": 2}])
+    tools.say(inspection=INSPECTION.format(root=root, data="/dev/sda1"))
+    run = engine.run(engine.spec("web01", target={"rootdiskcontroller": "virtio-scsi"}))
+    cut_over(engine, run)
+    run.succeed()
+    assert_converted(engine, lab)
+    call, = tools.calls()
+    assert call["argv"][:-1] == ["--root", root, "--block-driver", "virtio-scsi", "-i", "libvirtxml"]
+
+
+def test_disks_without_a_system_are_told_of_and_left_alone(world):
+    lab, engine, tools = world([*ONE_DISK, {"address": "scsi0:1", "size": "8MiB", "fill": 50, "seed": 2}])
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    text = run.fail()
+    assert "virt-inspector: exit status 1" in text
+    assert engine.status(spec)[0]["last_error_code"] == "E_GUEST_INSPECT"
+    assert_untouched(engine, lab)
+
+
+def test_a_host_without_virt_v2v_is_told_of_before_the_first_snapshot(world):
+    lab, engine, tools = world()
+    engine.environment["V2C_VIRT_V2V_BIN"] = str(tools.dir / "nowhere")
+    text = engine.run(engine.spec("web01")).fail()
+    assert "there is no virt-v2v-in-place" in text
+    assert lab.snapshots("web01") == [] and lab.vm("web01")["power"] == "on"
+
+
+def test_forgetting_a_migration_takes_its_overlays_along(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    file = Path(target(engine))
+    run.kill_all()
+    assert list(file.parent.glob(".v2c-vm-*"))
+    engine.command("forget", "--config", engine.write_config(), "--spec", spec, "--yes")
+    assert not file.exists() and not list(file.parent.glob(".v2c-vm-*"))
