@@ -314,12 +314,8 @@ convert_anew(struct migration *m, struct err **err)
     if (convert(m, &failure) < 0 || check_room(m, &failure) < 0) {
         migration_drop_overlays(&m->record, &m->disks);
         err_move(err, &failure);
-        err_wrap(err, "conversion");
-        if (err_code(*err) == E_CANCELLED)
-            return -1;
-        return err_hint(err,
-                        "the target disks are as they were: run it again, or start the source VM "
-                        "and deltas go on");
+        err_wrap(err, "conversion; the target disks are as they were");
+        return err_hint(err, "run it again; or start the source VM, and deltas go on");
     }
     return store_intent_begin(m->store, m->record.id, COMMIT, err);
 }
