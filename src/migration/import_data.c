@@ -41,7 +41,7 @@ static int
 submit_attach(const struct step *step, char **ret_job_id, struct err **err)
 {
     return cloudstack_attach_volume(step->m->cloudstack, step->disk->volume_id,
-                                    step->m->record.cloudstack_vm_id, ret_job_id, err);
+                                    step->m->record.cloudstack_vm_id, -1, ret_job_id, err);
 }
 
 static int

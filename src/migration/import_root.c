@@ -113,7 +113,7 @@ static int
 submit_add_nic(const struct step *step, char **ret_job_id, struct err **err)
 {
     return cloudstack_add_nic(step->m->cloudstack, step->m->record.cloudstack_vm_id,
-                              step->nic->network_id, step->nic->mac, ret_job_id, err);
+                              step->nic->network_id, step->nic->mac, NULL, ret_job_id, err);
 }
 
 /* The VM's NIC on that network, borrowed from @vm; NULL when it has none. */
