@@ -154,6 +154,8 @@ int cloudstack_find_vm_by_path(struct cloudstack *cs, const char *storage_id, co
                                char **ret_vm_id, struct err **err);
 int cloudstack_find_volume_by_path(struct cloudstack *cs, const char *storage_id, const char *path,
                                    json_t **ret_volume, struct err **err);
+int cloudstack_find_volume(struct cloudstack *cs, const char *volume_id, json_t **ret_volume,
+                           struct err **err);
 /* Those that hang on a VM; *ret_volumes is owned. */
 int cloudstack_list_volumes_of(struct cloudstack *cs, const char *vm_id, json_t **ret_volumes,
                                struct err **err);

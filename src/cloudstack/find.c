@@ -90,6 +90,19 @@ cloudstack_get_vm(struct cloudstack *cs, const char *vm_id, json_t **ret_vm, str
 }
 
 int
+cloudstack_find_volume(struct cloudstack *cs, const char *volume_id, json_t **ret_volume,
+                       struct err **err)
+{
+    struct cloudstack_params params = {0};
+    int result;
+
+    params_add(&params, "id", volume_id);
+    result = find_anywhere(cs, "listVolumes", &params, pick_id, volume_id, ret_volume, err);
+    params_done(&params);
+    return result;
+}
+
+int
 cloudstack_find_volume_by_path(struct cloudstack *cs, const char *storage_id, const char *path,
                                json_t **ret_volume, struct err **err)
 {

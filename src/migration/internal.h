@@ -213,9 +213,10 @@ int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **e
 int migration_stage_paused(struct migration *m, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);
 
-/* import_root.c: what the imported VM is to be like; values are borrowed from @m. */
-void migration_vm_details(const struct migration *m, struct cloudstack_params *details);
-/* Adds a detail unless @value is NULL or empty; borrows both. */
-void migration_add_detail(struct cloudstack_params *details, const char *name, const char *value);
+/* import_plan.c: settles and records what the import will need to know; with `import_method: shell` the
+ * VM is made.  The source is still on. */
+int migration_settle_import(struct migration *m, struct err **err);
+/* The VM in CloudStack that is this migration's own, owned; *ret_vm_id NULL: none yet. */
+int migration_imported_vm(const struct migration *m, char **ret_vm_id, struct err **err);
 
 #endif

@@ -78,6 +78,16 @@ int target_facts_read(struct cloudstack *cs, const struct subject *subjects, siz
 /* Under which `owner` has what @spec names; the caller frees. */
 char *owner_key(const struct spec *spec);
 
+/* ---- os_type.c, choices.c ---------------------------------------------------------------------- */
+
+/* @mappings: those of listGuestOsMapping for this guest id; @types: listOsTypes. */
+void os_type_choose(const char *guest_id, bool is_windows, const json_t *mappings,
+                    const json_t *types, struct preflight_os_type *ret);
+int template_list(struct cloudstack *cs, const char *zone_id, json_t **ret_templates,
+                  struct err **err);
+/* The one the spec names, or one that is ready; borrowed, NULL: none. */
+const json_t *template_choose(const struct spec *spec, const json_t *templates);
+
 /* ---- facts.c: looking into the document above -------------------------------------------------- */
 
 enum fact { FACT_UNKNOWN, FACT_ABSENT, FACT_THERE };
