@@ -181,14 +181,20 @@ cs_world_change(struct lab_cloudstack *cs, const json_t *change, struct err **er
     const char *kind = cs_text(change, "kind"), *name = cs_text(change, "name"), *key;
     json_t *array = cs_all(cs, kind), *item, *set = json_object_get(change, "set"), *value;
 
-    if (!json_is_array(array) || !json_is_object(set))
+    bool is_removed = json_is_true(json_object_get(change, "remove"));
+
+    if (!json_is_array(array) || (!json_is_object(set) && !is_removed))
         return err_set(err, E_CONFIG,
                        "a change has a kind (host, storagepool, network ...), a name and what to "
-                       "set");
+                       "set, or remove");
     item = find_named(array, name);
     if (!item)
         return err_set(err, E_CONFIG, "there is no %s called \"%s\"", kind, name);
+    if (is_removed)
+        cs_remove(array, item);
     json_object_foreach (set, key, value) {
+        if (is_removed)
+            break;
         if (json_is_null(value))
             json_object_del(item, key);
         else

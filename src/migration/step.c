@@ -155,6 +155,8 @@ leave_out(const struct step *step, struct err **failure, char **ret_result, stru
         return err_move(err, failure);
     migration_log(step->m, LOG_WARNING, "%s is left out: %s", step->name, err_message(*failure));
     err_freep(failure);
+    (void)store_intent_begin(step->m->store, step->m->record.id, step->name,
+                             NULL); /* if looked up */
     return finish_step(step, xstrdup("left out"), ret_result, err);
 }
 
