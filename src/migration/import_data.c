@@ -171,7 +171,10 @@ migration_stage_import_data(struct migration *m, struct err **err)
 {
     if (import_volumes(m, false, err) < 0 || import_attach_and_tag(m, err) < 0)
         return -1;
-    if (configure_vm(m, err) < 0 || start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
+    if (configure_vm(m, err) < 0)
+        return -1;
+    migration_log(m, LOG_INFO, "The VM is imported: vm_id=%s", m->record.cloudstack_vm_id);
+    if (start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
         return -1;
     /* A call of a run that was killed may be carried out long after: nothing is left.  The cutover
      * is over, so that waiting for it costs nobody anything. */
