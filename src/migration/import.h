@@ -6,12 +6,13 @@
 
 VEC_DECLARE(import_texts, char *);
 
-#define MIGRATION_TAG       "v2c-migration" /* key of a tag of everything that is imported */
+#define MIGRATION_TAG  "v2c-migration" /* key of a tag of everything that is imported */
 
 /* ---- import_plan.c: what is settled before the source goes off, and kept in the store ----------- */
 
-#define IMPORT_OS_TYPE      "import_os_type" /* id */
-#define IMPORT_SHELL        "import_shell" /* id of the VM that `shell` deploys, before and after */
+#define IMPORT_OS_TYPE "import_os_type" /* id */
+#define IMPORT_SHELL                                                                               \
+    MIGRATION_SHELL_VM /* of the VM that `shell` deploys: before it is, and after */
 #define IMPORT_PLANNED_ROOT "import_planned_root" /* id of the root volume it is deployed with */
 #define IMPORT_IP           "import_ip:"          /* and the key of the NIC */
 
@@ -52,8 +53,12 @@ const json_t *import_nic_on(const json_t *vm, const char *network_id);
 
 /* ---- import_shell.c ---------------------------------------------------------------------------- */
 
+/* Whether the imported VM is one that was deployed, whatever the spec says by now. */
+bool import_is_shell(const struct migration *m);
 /* Makes the VM without a root volume, unless it is there. */
 int import_make_shell(struct migration *m, struct err **err);
+/* Removes one that an earlier spec wanted: it has the name and the addresses of what importVm makes. */
+int import_drop_shell(struct migration *m, struct err **err);
 /* The boot disk becomes the root volume of that VM; *ret_vm_id is owned. */
 int import_fill_shell(struct migration *m, char **ret_vm_id, struct err **err);
 /* What became of that in an earlier run; *ret_vm_id NULL: nothing. */

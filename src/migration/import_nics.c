@@ -256,7 +256,7 @@ import_add_nics(struct migration *m, const struct import_nics *nics, struct err 
     bool has_placeholder = false;
     json_t *vm = NULL;
 
-    if (m->spec->import_method == CONFIG_IMPORT_SHELL)
+    if (import_is_shell(m))
         return 0;
     if (read_vm(&probe, &vm, err) < 0)
         return -1;

@@ -186,7 +186,8 @@ migration_settle_import(struct migration *m, struct err **err)
     for (size_t i = 0; i < nics.count && result == 0; i++)
         result = settle_ip(m, &nics.items[i], err);
     vec_done(&nics);
-    if (result == 0 && m->spec->import_method == CONFIG_IMPORT_SHELL)
-        result = import_make_shell(m, err);
+    if (result == 0)
+        result = m->spec->import_method == CONFIG_IMPORT_SHELL ? import_make_shell(m, err)
+                                                               : import_drop_shell(m, err);
     return result < 0 ? err_wrap(err, "preparing the import") : 0;
 }

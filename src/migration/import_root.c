@@ -127,14 +127,13 @@ migration_may_hand_over(struct migration *m, bool *ret_may, struct err **err)
     return 0;
 }
 
-/* What an earlier run may have done: from then on the files are CloudStack's. */
+/* What an earlier run may have done, by either way: from then on the files are CloudStack's. */
 static int
 recover_vm(struct migration *m, const struct step *step, struct err **err)
 {
     char *vm_id = NULL;
 
-    if ((m->spec->import_method == CONFIG_IMPORT_SHELL ? import_recover_shell(m, &vm_id, err)
-                                                       : step_recover(step, &vm_id, err)) < 0)
+    if (step_recover(step, &vm_id, err) < 0 || (!vm_id && import_recover_shell(m, &vm_id, err) < 0))
         return -1;
     return note_vm(m, vm_id, err);
 }
@@ -150,7 +149,7 @@ make_vm(struct migration *m, const struct import_nics *nics, struct step *step, 
             return -1;
         return note_vm(m, vm_id, err);
     }
-    if (import_first_network(m, nics, &first.network_id, err) < 0)
+    if (import_drop_shell(m, err) < 0 || import_first_network(m, nics, &first.network_id, err) < 0)
         return -1;
     if (first.network_id != nics->plan.items[0].network_id)
         first.mac = first.ip = NULL; /* of the placeholder's NIC */

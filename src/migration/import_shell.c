@@ -297,6 +297,101 @@ import_make_shell(struct migration *m, struct err **err)
     return drop_planned_root(m, vm_id, err);
 }
 
+/* ---- and its end, when it is not wanted any more ----------------------------------------------- */
+
+static bool
+holds_files(const json_t *volumes)
+{
+    const json_t *volume;
+    size_t i;
+
+    json_array_foreach (volumes, i, volume) {
+        const char *state = step_text(volume, "state"), *path = step_text(volume, "path");
+
+        if (!state || strcasecmp(state, "Allocated") != 0 || (path && *path))
+            return true;
+    }
+    return false;
+}
+
+static int
+expunge_empty(struct cloudstack *cs, const char *id, bool *ret_is_left, struct err **err)
+{
+    CLEANUP(free_charp) char *job_id = NULL;
+    json_t *vm = NULL, *volumes = NULL, *result = NULL;
+    bool is_there;
+
+    *ret_is_left = false;
+    if (cloudstack_get_vm(cs, id, &vm, err) < 0)
+        return -1;
+    is_there = vm != NULL;
+    json_decref(vm);
+    if (!is_there)
+        return 0;
+    if (cloudstack_list_volumes_of(cs, id, &volumes, err) < 0)
+        return -1;
+    *ret_is_left = holds_files(volumes);
+    json_decref(volumes);
+    if (*ret_is_left)
+        return 0;
+    if (cloudstack_expunge_vm(cs, id, &job_id, err) < 0 ||
+        cloudstack_job_wait(cs, job_id, 0, &result, err) < 0)
+        return -1;
+    json_decref(result);
+    return 0;
+}
+
+int
+migration_remove_shell(struct store *store, int64_t migration, struct cloudstack *cs,
+                       char **ret_left, struct err **err)
+{
+    static const char *const steps[] = {"deploy_vm", "detach_root", "delete_root"};
+    const struct store_subject of = {.scope = STORE_VM, .migration = migration};
+    CLEANUP(free_charp) char *id = NULL;
+    bool is_left = false;
+
+    *ret_left = NULL;
+    if (store_setting_get(store, &of, IMPORT_SHELL, &id, err) < 0)
+        return -1;
+    if (!id)
+        return 0;
+    if (expunge_empty(cs, id, &is_left, err) < 0)
+        return err_wrap(err, "removing the VM %s", id);
+    if (is_left) {
+        *ret_left = take(id);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+        if (store_intent_drop(store, migration, steps[i], err) < 0)
+            return -1;
+    if (store_setting_put(store, &of, IMPORT_PLANNED_ROOT, NULL, err) < 0)
+        return -1;
+    return store_setting_put(store, &of, IMPORT_SHELL, NULL, err);
+}
+
+bool
+import_is_shell(const struct migration *m)
+{
+    CLEANUP(free_charp) char *id = NULL;
+
+    return import_get(m, IMPORT_SHELL, &id, NULL) == 0 && id && m->record.cloudstack_vm_id &&
+           !strcmp(id, m->record.cloudstack_vm_id);
+}
+
+int
+import_drop_shell(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *left = NULL;
+
+    if (migration_remove_shell(m->store, m->record.id, m->cloudstack, &left, err) < 0)
+        return -1;
+    if (!left)
+        return 0;
+    err_set(err, E_CS_API, "CloudStack has the VM %s, made for import_method shell, with volumes",
+            left);
+    return err_hint(err, "set import_method: shell again, or remove that VM in CloudStack");
+}
+
 /* ---- the boot disk becomes the root ----------------------------------------------------------- */
 
 static int

@@ -139,7 +139,7 @@ explain_refusal(const struct step *step, struct err **failure, char **ret_result
         log_debug("%s: %s", step->name, err_message(other));
     if (!found)
         return err_move(err, failure);
-    migration_log(step->m, LOG_WARNING, "%s: %s, by an earlier call of ours", step->name,
+    migration_log(step->m, LOG_WARNING, "%s: %s; but what it was to do is done", step->name,
                   err_message(*failure));
     err_freep(failure);
     *ret_result = found;

@@ -471,8 +471,10 @@ def test_failed_run_forgets_its_finalize_request(make):
 def test_errors_of_cloudstack_are_never_taken_for_success(make, command, stage):
     """Defects D and E of the existing tool: an error without a job id counted as done, and what was
     imported before an error was imported again."""
+    # importVm of this version takes no OS type, so that updateVirtualMachine has something to do.
     lab, engine = make(synthetic(nics=[{"mac": "00:50:56:aa:00:01", "network": "A"},
-                                       {"mac": "00:50:56:aa:00:02", "network": "B"}]))
+                                       {"mac": "00:50:56:aa:00:02", "network": "B"}]),
+                       version="4.22.0", shared_mount_point=True)
     networks = list(lab.info["cloudstack"]["networks"].values())
     spec = engine.spec("web01", nics={
         "4000": {"source_label": "Network adapter 1", "source_index": 0, "networkid": networks[0]},

@@ -12,7 +12,6 @@ MACS = ["00:50:56:aa:00:01", "00:50:56:aa:00:02"]
 NICS = [{"mac": MACS[0], "network": "A", "ip": "192.168.77.50"},
         {"mac": MACS[1], "network": "B", "ip": "10.1.1.60"}]
 OLD = {"version": "4.19.1", "shared_mount_point": True}
-METHODS = ["importvm", "shell"]
 
 
 def source(**more):
@@ -54,9 +53,11 @@ def assert_tagged(vm, lab):
         assert tags["v2c-source-uuid"] and tags["v2c-source-vcenter"]
 
 
-@pytest.mark.parametrize("server", [{"version": "4.23"}, {"version": "4.22.1"}, OLD],
-                         ids=lambda s: s["version"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method,server", [("importvm", {"version": "4.23"}),
+                                           ("importvm", {"version": "4.22.1"}), ("importvm", OLD),
+                                           ("shell", {"version": "4.20.2", "shared_mount_point": True}),
+                                           ("shell", OLD)],
+                         ids=lambda v: v if isinstance(v, str) else v["version"])
 def test_imported_vm_is_what_the_source_was(make, method, server):
     lab, engine = make(source(firmware="efi", secure_boot=True), **server)
     spec = engine.spec("web01", nics=mappings(lab), import_method=method,
@@ -176,6 +177,23 @@ def test_shell_that_somebody_removed_is_made_again(make):
     run.succeed()
     vm = engine.assert_migrated("web01")
     assert vm["id"] != shell[0]["id"]
+
+
+@pytest.mark.parametrize("methods", [("shell", "importvm"), ("importvm", "shell")], ids="-then-".join)
+def test_method_may_change_until_the_vm_is_there(make, methods):
+    lab, engine = make(source(nics=NICS[:1]), importvm_macaddress=True)
+    spec = engine.spec("web01", import_method=methods[0], shutdown_mode="manual")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    engine.finalize(spec, "--now")
+    engine.until_stage(spec, "awaiting_shutdown_action", run)
+    run.kill_all()
+    lab.power("web01", "off")
+    run = engine.run(engine.spec("web01", import_method=methods[1], shutdown_mode="manual"))
+    run.succeed()
+    vm = engine.assert_migrated("web01")
+    assert vm["nic"][0]["macaddress"] == MACS[0]
+    assert len(lab.state()["cloudstack"]["vms"]) == 1 and len(vm["volumes"]) == 4
 
 
 def test_tags_that_are_refused_hold_up_nobody(make):
