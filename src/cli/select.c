@@ -92,7 +92,7 @@ describe_record(const struct selection *selection, struct vm_view *view, struct 
             return -1;
         sum += view->progress[i].percent;
     }
-    if (r->stage == STAGE_DONE)
+    if (migration_is_over(r->stage))
         view->percent = 100;
     else if (view->disks.count)
         view->percent = sum / (double)view->disks.count;

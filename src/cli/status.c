@@ -97,7 +97,7 @@ append_view(struct str *out, const struct vm_view *view)
                 view->is_finalize_now ? "true" : "false", view->percent);
     for (size_t i = 0; i < view->disks.count; i++)
         append_disk(out, &view->disks.items[i], &view->progress[i], view->is_running);
-    if (r->id && r->stage != STAGE_DONE)
+    if (r->id && !migration_is_over(r->stage))
         str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
                     view->is_running ? "running" : "not running", r->delta_rounds);
     append_downtime(out, &view->downtime);

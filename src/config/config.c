@@ -275,6 +275,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "verify",
                                        "import_method",
                                        "extents",
+                                       "on_failure",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
@@ -287,6 +288,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
     int import_method = (int)config->migration.import_method;
+    int on_failure = (int)config->migration.on_failure;
 
     node_check_keys(map, keys, problems);
     decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
@@ -298,6 +300,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.import_method = (enum config_import)import_method;
     decode_verify(map, &verify, problems);
     config->migration.verify = (enum config_verify)verify;
+    decode_on_failure(map, &on_failure, problems);
+    config->migration.on_failure = (enum config_on_failure)on_failure;
     decode_extents(map, &extents, problems);
     config->migration.extents = (enum config_extents)extents;
     decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,
