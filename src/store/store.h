@@ -152,6 +152,7 @@ struct store_subject {
 #define STORE_BANDWIDTH       "bandwidth_limit" /* of any of them */
 #define STORE_HOST_NAME       "host" /* of a VM: the ESXi host that it was read from last */
 #define STORE_FINALIZE_MISSED "finalize_at_missed" /* of a VM: the time that passed in a pause */
+#define STORE_NO_SPACE        "no_space" /* of a VM: which file has no room, while that is waited for */
 /* @value NULL clears it. */
 int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
                       const char *value, struct err **err);
