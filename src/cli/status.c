@@ -103,6 +103,11 @@ append_view(struct str *out, const struct vm_view *view)
     append_downtime(out, &view->downtime);
     if (view->is_paused)
         str_append(out, "  paused: `v2c-engine resume` goes on\n");
+    if (view->no_space) {
+        str_append(out, "  waits for space, and goes on by itself: ");
+        text_append_clean(out, view->no_space, 0);
+        str_append(out, "\n");
+    }
     if (view->has_missed_finalize_at)
         str_append(out,
                    "  finalize_at has passed in a pause and is not acted on: request finalize\n");
@@ -190,6 +195,7 @@ view_json(const struct vm_view *view)
 
     json_object_set_new(object, "is_running", json_boolean(view->is_running));
     json_object_set_new(object, "paused", json_boolean(view->is_paused));
+    json_object_set_new(object, "waits_for_space", text_or_null(view->no_space));
     json_object_set_new(object, "finalize_at_missed", json_boolean(view->has_missed_finalize_at));
     json_object_set_new(object, "migration_id", text_or_null(r->migration_id));
     json_object_set_new(object, "delta_rounds", json_integer((json_int_t)r->delta_rounds));

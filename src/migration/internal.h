@@ -252,6 +252,15 @@ int migration_check_pause(struct migration *m, struct err **err);
 int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **err);
 /* Leaves nothing on the source and waits for the end of the pause. */
 int migration_stage_paused(struct migration *m, struct err **err);
+
+/* space.c.  E_NO_SPACE when the file system of @path, a disk's file, has less left than is to stay free
+ * there; what cannot be asked counts as room. */
+int migration_check_room(const char *path, struct err **err);
+/* Whether the pools of all disks have as much, and some more. */
+bool migration_has_room(struct migration *m);
+/* After a copy that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
+ * there is room.  Nothing is lost by it: the copy goes on from its last checkpoint. */
+int migration_wait_for_room(struct migration *m, const struct err *failure, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);
 
 /* convert.c: whether the targets hold, or are about to hold, a converted guest: then they are no copies of

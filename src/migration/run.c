@@ -337,6 +337,16 @@ run_checked(struct migration *m, struct err **err)
     return migration_preflight(m, err) < 0 ? -1 : stages[m->record.stage](m, err);
 }
 
+/* A copy whose pool is full waits for room.  Where the file system has room and says all the same that it has
+ * not (a quota, or it is another one that is full) that is a failure that may pass. */
+static bool
+is_for_want_of_space(const struct migration *m, const struct err *failure)
+{
+    return err_code(failure) == E_NO_SPACE &&
+           (m->record.stage == STAGE_BASE_COPY || m->record.stage == STAGE_DELTA ||
+            m->record.stage == STAGE_FINAL_SYNC);
+}
+
 /* A stage that fails for a passing reason is run again after a pause; every stage may be.  Rounds that
  * went well in between count as success. */
 static int
@@ -345,7 +355,7 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     enum store_stage stage = m->record.stage;
     int64_t rounds = m->record.delta_rounds;
     struct err *failure = NULL;
-    bool is_paused = false;
+    bool is_paused = false, may_pass;
 
     if (!stages[stage])
         return err_set(err, E_NOT_BUILT, "stage %s is not known to this version",
@@ -361,7 +371,14 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     }
     if (m->record.delta_rounds > rounds)
         *failures = 0;
-    if (err_class(failure) != ERR_CLASS_RETRY || ++*failures >= STAGE_ATTEMPTS)
+    may_pass = err_class(failure) == ERR_CLASS_RETRY || is_for_want_of_space(m, failure);
+    if (is_for_want_of_space(m, failure) && !migration_has_room(m)) {
+        int result = migration_wait_for_room(m, failure, err);
+
+        err_free(failure);
+        return result;
+    }
+    if (!may_pass || ++*failures >= STAGE_ATTEMPTS)
         return err_move(err, &failure);
     migration_log(m, LOG_WARNING, "stage %s: %s; trying again in %" PRId64 " s",
                   store_stage_name(m->record.stage), err_message(failure),
