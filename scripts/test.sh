@@ -3,10 +3,11 @@
 #
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
-# clients that others wrote), crash (what power cuts leave, at length), guest (real guests under QEMU).  --fast runs house, unit and flow.
+# clients that others wrote), crash (what power cuts leave, at length), guest (real guests under QEMU),
+# convert (real guests that virt-v2v converts).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
-all=(house unit asan flow interop crash guest)
+all=(house unit asan flow interop crash guest convert)
 suites=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -17,7 +18,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     -h | --help)
-        sed -n '2,6s/^# \{0,1\}//p' "$0"
+        sed -n '2,7s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) die "unknown argument $1; try --help" ;;
@@ -53,7 +54,7 @@ run_pytest() { # NAME LIMIT
     touch "$results/$name.xml"
     # Most of a flow test is waiting, and each has a directory and a lab of its own.
     local -a parallel=()
-    [ "$name" != flow ] || parallel=(-n 4)
+    case $name in flow) parallel=(-n 4) ;; convert) parallel=(-n 2) ;; esac
     timeout -k 30 "$limit" "$python" -m pytest -q -p no:cacheprovider "${parallel[@]}" \
         --junit-xml="$results/$name.xml" "tests/$name" >&2 || true
 }
@@ -84,7 +85,9 @@ run_suite() {
     esac
 }
 
-./scripts/install-packages.sh build lab test
+lists=(build lab test)
+[[ " ${suites[*]} " != *" convert "* ]] || lists+=(convert)
+./scripts/install-packages.sh "${lists[@]}"
 say "building"
 if build_in build -Dtests=true -Dwerror=true; then
     for suite in "${suites[@]}"; do

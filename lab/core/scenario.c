@@ -165,8 +165,8 @@ static void
 read_disk(const struct node *map, struct draft *draft, struct problems *problems)
 {
     static const char *const KNOWN[] = {
-        "address", "size",         "fill",       "seed",      "delay_ms", "mode", "datastore",
-        "rdm",     "multi_writer", "shared_bus", "encrypted", "ctk",      NULL};
+        "address",   "size", "fill",         "seed",       "content",   "delay_ms", "mode",
+        "datastore", "rdm",  "multi_writer", "shared_bus", "encrypted", "ctk",      NULL};
     struct lab_vm_disk disk = {0};
     struct lab_disk_plan plan = {0};
     int64_t fill = 50, seed = (int64_t)draft->disks.count + 1, delay_ms = -1;
@@ -179,6 +179,7 @@ read_disk(const struct node *map, struct draft *draft, struct problems *problems
         problems_add(problems, map, "needs a size in whole sectors of 512 bytes");
     (void)node_decode_int(map, "fill", 0, 100, &fill, problems);
     (void)node_decode_int(map, "seed", 1, INT64_MAX, &seed, problems);
+    decode_text(map, "content", plan.content, sizeof(plan.content), problems);
     (void)node_decode_int(map, "delay_ms", 0, MAX_DELAY_MS, &delay_ms, problems);
     disk.delay_ms = (int)delay_ms;
     for (size_t i = 0; i < draft->vm->disks.count; i++)

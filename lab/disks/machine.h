@@ -59,6 +59,7 @@ struct lab_disk_plan {
     unsigned unit;
     unsigned fill_percent; /* synthetic: how much holds data at the start */
     uint64_t seed;         /* synthetic: of the pattern */
+    char content[512];     /* synthetic: a raw file that is copied instead; "" for none */
 };
 struct lab_nic_plan {
     const char *mac;

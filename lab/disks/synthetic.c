@@ -660,6 +660,32 @@ fill_disk(struct synthetic *s, unsigned number, unsigned percent, struct err **e
     return 0;
 }
 
+/* What @path has, but for its holes. */
+static int
+copy_content(struct synthetic *s, unsigned number, const char *path, struct err **err)
+{
+    CLEANUP(free_charp) char *data = xcalloc(1, FILL_RUN);
+    CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t capacity = s->disks[number].capacity;
+    off_t offset = 0;
+
+    if (fd < 0)
+        return err_set_errno(err, E_IO, errno, "%s", path);
+    while ((offset = lseek(fd, offset, SEEK_DATA)) >= 0 && (uint64_t)offset < capacity) {
+        uint64_t at = round_down((uint64_t)offset, BLOCK);
+        uint64_t length = MIN(BLOCK, capacity - at);
+        ssize_t n = pread(fd, data, length, (off_t)at);
+
+        if (n < 0)
+            return err_set_errno(err, E_IO, errno, "%s", path);
+        memset(data + n, 0, length - (uint64_t)n); /* beyond its end */
+        if (disk_write(s, number, data, length, at, err) < 0)
+            return -1;
+        offset = (off_t)(at + length);
+    }
+    return 0;
+}
+
 static int
 open_disk(struct synthetic *s, unsigned number, const struct lab_disk_plan *plan, struct err **err)
 {
@@ -685,7 +711,8 @@ open_disk(struct synthetic *s, unsigned number, const struct lab_disk_plan *plan
     disk->fd = open(disk->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (disk->fd < 0 || ftruncate(disk->fd, (off_t)plan->capacity) < 0)
         return err_set_errno(err, E_IO, errno, "%s", disk->path);
-    return fill_disk(s, number, plan->fill_percent, err);
+    return plan->content[0] ? copy_content(s, number, plan->content, err)
+                            : fill_disk(s, number, plan->fill_percent, err);
 }
 
 int

@@ -20,6 +20,8 @@
 
 extern char **environ;
 
+#define GUARD_GRACE_S 2
+
 VEC_DECLARE(words, char *);
 VEC_DECLARE(child_fds, struct child_fd);
 
@@ -38,7 +40,7 @@ struct launch {
     int null_fd;
     int report_fd; /* write end of the pipe that carries the errno of a failed exec */
     pid_t parent;
-    bool dies_with_parent;
+    bool dies_with_parent, takes_along;
 };
 
 const char *const child_secrets[] = {
@@ -157,7 +159,8 @@ launch_init(struct launch *launch, const struct child_spec *spec, struct err **e
     launch->fds = spec->pass_fds;
     launch->fd_count = spec->pass_fd_count;
     launch->high = xcalloc(spec->pass_fd_count, sizeof(launch->high[0]));
-    launch->dies_with_parent = spec->dies_with_parent;
+    launch->dies_with_parent = spec->dies_with_parent || spec->takes_along;
+    launch->takes_along = spec->takes_along;
     launch->parent = getpid();
     launch->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (launch->null_fd < 0)
@@ -216,12 +219,67 @@ default_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Waits for @leader, whose process group is its own.  All signals are blocked, as they were at the fork. */
+static _Noreturn void
+guard(const struct launch *launch, pid_t leader)
+{
+    const struct timespec grace = {.tv_sec = GUARD_GRACE_S};
+    siginfo_t ended = {0};
+    sigset_t awaited;
+    int status = 0;
+
+    /* Whoever reads our ends of pipes must see their end when the program has ended. */
+    (void)close_range(0, ~0U, 0);
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGCHLD);
+    sigaddset(&awaited, SIGTERM);
+    while (waitid(P_PID, (id_t)leader, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && !ended.si_pid) {
+        if (sigwaitinfo(&awaited, NULL) != SIGTERM)
+            continue;
+        if (getppid() == launch->parent) {
+            (void)kill(-leader, SIGTERM);
+            sigdelset(&awaited, SIGTERM);
+            (void)sigtimedwait(&awaited, NULL, &grace);
+        }
+        (void)kill(-leader, SIGKILL);
+    }
+    (void)kill(-leader, SIGKILL); /* not waited for yet, so the number is still its own */
+    (void)waitpid(leader, &status, 0);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+/* Returns in the program that is to be; what stays is the guard. */
+static void
+put_under_guard(struct launch *launch)
+{
+    pid_t leader;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != launch->parent)
+        _exit(127);
+    leader = fork();
+    if (leader > 0) {
+        (void)setpgid(leader, leader); /* here too, so that it is true for both of us */
+        guard(launch, leader);
+    }
+    if (leader < 0) {
+        int errnum = errno;
+
+        (void)!write(launch->report_fd, &errnum, sizeof(errnum));
+        _exit(127);
+    }
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* of the guard */
+}
+
 static _Noreturn void
 run_child(struct launch *launch)
 {
     int errnum;
 
-    if (launch->dies_with_parent) {
+    if (launch->takes_along) {
+        put_under_guard(launch);
+    } else if (launch->dies_with_parent) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         /* The parent may have died before the line above: then no signal would ever come. */
         if (getppid() != launch->parent)
@@ -346,8 +404,8 @@ child_start(const struct child_spec *spec, struct child *ret_child, struct err *
         return err_set_errno(err, E_SPAWN, errno, "%s: pipe", launch.program);
     read_end = ends[0];
     launch.report_fd = ends[1];
-    pid = spec->dies_with_parent ? fork_in_forker(&launch, &errnum)
-                                 : fork_with_signals_blocked(&launch, &errnum);
+    pid = launch.dies_with_parent ? fork_in_forker(&launch, &errnum)
+                                  : fork_with_signals_blocked(&launch, &errnum);
     close(ends[1]);
     if (pid < 0)
         return fail_spawn(launch.program, errnum, err);

@@ -24,6 +24,10 @@ struct child_spec {
     const struct child_fd *pass_fds;
     size_t pass_fd_count; /* 0, 1 and 2 not named: 0 is /dev/null, 1 and 2 are ours */
     bool dies_with_parent;
+    /* What it has started ends with it, however it ends: it leads a process group, and a guard between us
+     * and it kills that group.  The guard's pid is what child.pid is; a program killed by signal N is seen
+     * as exit status 128 + N.  Asked to stop it has 2 s.  Includes dies_with_parent. */
+    bool takes_along;
 };
 
 struct child {

@@ -11,6 +11,7 @@
 #include "guest/internal.h"
 
 #define FEATURES_MS 30000
+#define NO_FSTRIM   "--no-fstrim" /* no feature speaks of it: its help does */
 #define MAX_XML     (64 * KIB)
 
 /* ---- the command line -------------------------------------------------------------------------- */
@@ -53,6 +54,9 @@ guest_build_argv(const struct guest_conversion *conversion, const char *program,
         add(ret, "--block-driver");
         add(ret, conversion->block_driver);
     }
+    /* What it would give back is not worth the downtime: the running guest trims again by itself. */
+    if (has_feature(features, NO_FSTRIM))
+        add(ret, "--no-fstrim");
     add(ret, "-i");
     if (xml_path) {
         add(ret, "libvirtxml");
@@ -175,20 +179,34 @@ fail_conversion(const struct follower *f, int status, struct err **err)
 /* ---- the run ----------------------------------------------------------------------------------- */
 
 static int
+ask_converter(const char *program, const char *question, char **ret_answer, int *ret_status,
+              struct err **err)
+{
+    const char *const argv[] = {program, question, NULL};
+
+    return child_run(&(struct child_spec){.argv = argv, .drop_env = child_secrets}, FEATURES_MS,
+                     64 * KIB, ret_answer, ret_status, err);
+}
+
+/* The lines of --machine-readable, and NO_FSTRIM as one more. */
+static int
 read_features(const char *program, char **ret_features, struct err **err)
 {
-    const char *const argv[] = {program, "--machine-readable", NULL};
+    CLEANUP(free_charp) char *features = NULL;
+    CLEANUP(free_charp) char *help = NULL;
     int status;
 
-    if (child_run(&(struct child_spec){.argv = argv, .drop_env = child_secrets}, FEATURES_MS,
-                  64 * KIB, ret_features, &status, err) < 0)
+    if (ask_converter(program, "--machine-readable", &features, &status, err) < 0)
         return -1;
-    if (status == 0 && strstr(*ret_features, "in-place"))
-        return 0;
-    err_set(err, E_GUEST_TOOLS, "%s does not convert in place (%s)", program,
-            child_describe_status(status));
-    free(take(*ret_features));
-    return err_hint(err, "virt-v2v 2.2 and later has virt-v2v-in-place");
+    if (status || !strstr(features, "in-place")) {
+        err_set(err, E_GUEST_TOOLS, "%s does not convert in place (%s)", program,
+                child_describe_status(status));
+        return err_hint(err, "virt-v2v 2.2 and later has virt-v2v-in-place");
+    }
+    if (ask_converter(program, "--help", &help, &status, err) < 0)
+        return -1;
+    *ret_features = xasprintf("%s\n%s\n", features, strstr(help, NO_FSTRIM) ? NO_FSTRIM : "");
+    return 0;
 }
 
 static int

@@ -86,3 +86,12 @@ guest_has_windows_tool(const char *name)
 
     return access(path, R_OK) == 0;
 }
+
+char *
+guest_find_qemu(void)
+{
+    static const char *const variables[] = {NULL};
+    static const char *const places[] = {"/usr/libexec/qemu-kvm", NULL};
+
+    return find(variables, "qemu-system-x86_64", places);
+}

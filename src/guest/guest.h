@@ -71,6 +71,36 @@ struct guest_conversion {
 int guest_convert(const struct guest_conversion *conversion, const struct guest_watch *watch,
                   struct err **err);
 
+/* ---- looking whether it boots ------------------------------------------------------------------ */
+
+enum guest_life {
+    GUEST_LIFE_UNKNOWN, /* it could not be tried, or nothing can be told */
+    GUEST_LIFE_NONE,
+    GUEST_LIFE_DISK,  /* it writes to its disks, which no boot loader does */
+    GUEST_LIFE_LOGIN, /* its serial console asks for a login */
+};
+struct guest_machine {
+    const char *const *images; /* QCOW2 files, the boot disk first: the guest writes to them */
+    size_t count;
+    bool is_uefi; /* without secure boot */
+    bool is_scsi; /* virtio-scsi, else virtio-blk */
+    int32_t memory_mib;
+    const char *work_dir; /* for GUEST_CONSOLE and GUEST_UEFI_VARS, which stay; must exist */
+};
+struct guest_boot {
+    enum guest_life life;
+    int64_t ms;
+    char text[256]; /* one line: what was seen */
+};
+#define GUEST_CONSOLE   "console.log"
+#define GUEST_UEFI_VARS "uefi-vars.fd"
+/* Boots @machine under QEMU without any network until it shows life or the watch's time is over, and ends
+ * it.  E_CANCELLED, E_IO and the like; a guest that does not boot is no error. */
+int guest_boot(const struct guest_machine *machine, const struct guest_watch *watch,
+               struct guest_boot *ret, struct err **err);
+/* qemu-system-x86_64 in PATH, else /usr/libexec/qemu-kvm.  The caller frees; NULL. */
+char *guest_find_qemu(void);
+
 /* ---- overlays ---------------------------------------------------------------------------------- */
 
 /* An empty QCOW2 file @overlay above @base, which nobody may write from now on.  An old one of that name

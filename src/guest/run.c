@@ -136,7 +136,9 @@ guest_run(const char *const *argv, const char *const *set_env, const struct gues
                 .pass_fds =
                     (const struct child_fd[]){{out, STDOUT_FILENO}, {errors, STDERR_FILENO}},
                 .pass_fd_count = 2,
-                .dies_with_parent = true,
+                /* qemu-nbd and the appliance of libguestfs outlive a virt-v2v that is killed, and hold
+                 * the images. */
+                .takes_along = true,
             },
             &child, err) == 0) {
         drop_fd(&out);

@@ -18,7 +18,8 @@
 #include "qcow2/qcow2.h"
 #include "storage/storage.h"
 
-#define COMMIT "convert_commit" /* the intent */
+#define COMMIT       "convert_commit" /* the intent */
+#define OVERLAY_ROOM (1 * GIB)
 
 VEC_DECLARE(image_list, const char *);
 
@@ -34,12 +35,27 @@ migration_overlay_dir(const struct store_migration *record, const struct store_d
     return xasprintf("%.*s/.%s", (int)(slash - disk->target_path), disk->target_path, tag);
 }
 
-static char *
-overlay_path(const struct migration *m, const struct store_disk *disk)
+char *
+migration_overlay_path(const struct migration *m, const struct store_disk *disk, const char *prefix)
 {
     CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, disk);
 
-    return xasprintf("%s/%s.qcow2", dir, disk->name);
+    return xasprintf("%s/%s%s.qcow2", dir, prefix, disk->name);
+}
+
+static char *
+overlay_path(const struct migration *m, const struct store_disk *disk)
+{
+    return migration_overlay_path(m, disk, "");
+}
+
+static void
+drop_file(const char *dir, const char *name)
+{
+    CLEANUP(free_charp) char *path = file_join(dir, name);
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        log_warning("%s: %s", path, strerror(errno));
 }
 
 void
@@ -48,26 +64,27 @@ migration_drop_overlays(const struct store_migration *record, const struct store
     for (size_t i = 0; i < disks->count; i++) {
         const struct store_disk *disk = &disks->items[i];
         CLEANUP(free_charp) char *dir = NULL;
-        CLEANUP(free_charp) char *path = NULL;
-        CLEANUP(free_charp) char *xml = NULL;
+        CLEANUP(free_charp) char *name = xasprintf("%s.qcow2", disk->name);
+        CLEANUP(free_charp) char *rehearsal = xasprintf(MIGRATION_REHEARSAL "%s.qcow2", disk->name);
 
         if (!disk->target_path)
             continue;
         dir = migration_overlay_dir(record, disk);
-        path = xasprintf("%s/%s.qcow2", dir, disk->name);
-        xml = file_join(dir, "disks.xml");
-        if (unlink(path) < 0 && errno != ENOENT)
-            log_warning("%s: %s", path, strerror(errno));
-        (void)unlink(xml);
+        drop_file(dir, name);
+        drop_file(dir, rehearsal);
+        drop_file(dir, "disks.xml");
+        drop_file(dir, GUEST_CONSOLE);
+        drop_file(dir, GUEST_UEFI_VARS);
         (void)rmdir(dir); /* the last disk's goes */
     }
 }
 
-static int
-make_overlay(struct migration *m, const struct store_disk *disk, struct err **err)
+int
+migration_make_overlay(struct migration *m, const struct store_disk *disk, const char *prefix,
+                       struct err **err)
 {
     CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, disk);
-    CLEANUP(free_charp) char *path = overlay_path(m, disk);
+    CLEANUP(free_charp) char *path = migration_overlay_path(m, disk, prefix);
 
     if (file_make_dirs(dir, 0700, err) < 0 ||
         guest_overlay_create(disk->target_path, path, err) < 0)
@@ -78,8 +95,8 @@ make_overlay(struct migration *m, const struct store_disk *disk, struct err **er
 /* ---- following virt-v2v ------------------------------------------------------------------------ */
 
 /* Steps are for everybody, the rest is for the log. */
-static void
-tell_line(void *opaque, const char *text)
+void
+migration_tell_converter(void *opaque, const char *text)
 {
     struct migration *m = opaque;
 
@@ -101,7 +118,7 @@ is_conversion_stopped(void *opaque)
 static struct guest_watch
 watch_of(struct migration *m)
 {
-    return (struct guest_watch){.line = tell_line,
+    return (struct guest_watch){.line = migration_tell_converter,
                                 .is_stopped = is_conversion_stopped,
                                 .opaque = m,
                                 .timeout_ms = m->config->virt.timeout_seconds * 1000};
@@ -110,8 +127,8 @@ watch_of(struct migration *m)
 /* ---- what is converted ------------------------------------------------------------------------- */
 
 /* The disks with the boot disk first. */
-static void
-boot_first(const struct migration *m, const struct store_disk **ret_disks)
+void
+migration_boot_first(const struct migration *m, const struct store_disk **ret_disks)
 {
     size_t n = 0;
 
@@ -124,10 +141,9 @@ boot_first(const struct migration *m, const struct store_disk **ret_disks)
 /* With one disk there is nothing to find out.  A system of which no part is on other disks is converted by
  * itself: what virt-v2v does not see it cannot touch. */
 static int
-plan(struct migration *m, const struct store_disk *const *disks, size_t *ret_count, char **ret_root,
-     struct err **err)
+plan(struct migration *m, const struct store_disk *const *disks, const struct guest_watch *watch,
+     size_t *ret_count, char **ret_root, struct err **err)
 {
-    struct guest_watch watch = watch_of(m);
     struct guest_inspection found;
     struct image_list images = {0};
     int result;
@@ -139,7 +155,7 @@ plan(struct migration *m, const struct store_disk *const *disks, size_t *ret_cou
     migration_log(m, LOG_INFO, "Looking for the system on %zu disks", m->disks.count);
     for (size_t i = 0; i < m->disks.count; i++)
         vec_push(&images, disks[i]->target_path);
-    result = guest_inspect(images.items, images.count, &watch, &found, err);
+    result = guest_inspect(images.items, images.count, watch, &found, err);
     vec_done(&images);
     if (result < 0)
         return -1;
@@ -157,14 +173,14 @@ plan(struct migration *m, const struct store_disk *const *disks, size_t *ret_cou
 
 static int
 run_conversion(struct migration *m, const struct store_disk *const *disks, size_t count,
-               const char *root, struct err **err)
+               const char *root, const char *prefix, const struct guest_watch *watch,
+               struct err **err)
 {
     CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, disks[0]);
     CLEANUP(free_charp)
     char *virtio_win = guest_find_virtio_win(m->config->virt.virtio_iso);
     const char *controller = m->spec->target.root_disk_controller;
     const char *debug = getenv("V2C_VIRT_V2V_DEBUG");
-    struct guest_watch watch = watch_of(m);
     struct guest_conversion conversion = {
         .count = count,
         .root = root,
@@ -178,30 +194,50 @@ run_conversion(struct migration *m, const struct store_disk *const *disks, size_
     int result = 0;
 
     for (size_t i = 0; i < count; i++)
-        images[i] = overlay_path(m, disks[i]);
+        images[i] = migration_overlay_path(m, disks[i], prefix);
     conversion.images = (const char *const *)images;
     for (size_t i = 0; i < count && result == 0; i++)
-        result = make_overlay(m, disks[i], err);
+        result = migration_make_overlay(m, disks[i], prefix, err);
     if (result == 0)
-        result = guest_convert(&conversion, &watch, err);
+        result = guest_convert(&conversion, watch, err);
     for (size_t i = 0; i < count; i++)
         free(images[i]);
     free(images);
     return result;
 }
 
+/* What virt-v2v writes is a new initramfs or drivers, and their packages: a few hundred MiB.  A pool that
+ * fills would hurt others too. */
 static int
-convert(struct migration *m, struct err **err)
+check_room_to_begin(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, &m->disks.items[0]);
+    uint64_t free_bytes;
+
+    if (file_make_dirs(dir, 0700, err) < 0 || storage_free_bytes(dir, &free_bytes, err) < 0)
+        return -1;
+    if (free_bytes >= OVERLAY_ROOM)
+        return 0;
+    err_set(err, E_NO_SPACE, "%s has %" PRIu64 " MiB free, a conversion may need %" PRIu64, dir,
+            (uint64_t)(free_bytes / MIB), (uint64_t)(OVERLAY_ROOM / MIB));
+    return err_hint(err, "make room in the pool and run it again");
+}
+
+int
+migration_convert_overlays(struct migration *m, const char *prefix, const struct guest_watch *watch,
+                           struct err **err)
 {
     const struct store_disk **disks = xcalloc(m->disks.count, sizeof(*disks));
     CLEANUP(free_charp) char *root = NULL;
     size_t count;
     int result;
 
-    boot_first(m, disks);
-    result = plan(m, disks, &count, &root, err);
+    migration_boot_first(m, disks);
+    result = check_room_to_begin(m, err);
     if (result == 0)
-        result = run_conversion(m, disks, count, root, err);
+        result = plan(m, disks, watch, &count, &root, err);
+    if (result == 0)
+        result = run_conversion(m, disks, count, root, prefix, watch, err);
     free(disks);
     return result;
 }
@@ -308,10 +344,11 @@ migration_is_converted(const struct migration *m, bool *ret_is, struct err **err
 static int
 convert_anew(struct migration *m, struct err **err)
 {
+    struct guest_watch watch = watch_of(m);
     struct err *failure = NULL;
 
     migration_drop_overlays(&m->record, &m->disks);
-    if (convert(m, &failure) < 0 || check_room(m, &failure) < 0) {
+    if (migration_convert_overlays(m, "", &watch, &failure) < 0 || check_room(m, &failure) < 0) {
         migration_drop_overlays(&m->record, &m->disks);
         err_move(err, &failure);
         err_wrap(err, "conversion; the target disks are as they were");

@@ -71,7 +71,8 @@ is_wait_over(struct migration *m)
 {
     enum store_finalize request = STORE_FINALIZE_NONE;
 
-    if (migration_is_paused(m) || (is_time_to_finalize(m) && !m->hold.is_hopeless))
+    if (migration_is_paused(m) || migration_is_rehearsal_wanted(m) ||
+        (is_time_to_finalize(m) && !m->hold.is_hopeless))
         return true;
     return migration_finalize_requested(m, &request, NULL) == 0 &&
            request >= (m->hold.is_hopeless ? STORE_FINALIZE_NOW : STORE_FINALIZE_PLAIN);
@@ -116,8 +117,8 @@ last_round_ms(const struct migration *m)
     return ms;
 }
 
-static bool
-is_cutover_near(struct migration *m)
+bool
+migration_is_cutover_near(struct migration *m)
 {
     enum store_finalize request = STORE_FINALIZE_NONE;
 
@@ -168,7 +169,7 @@ migration_delta_round(struct migration *m, bool is_before_cutover, struct err **
         goto out;
     (void)store_event_add(m->store, m->record.id, "round", "delta round complete", NULL);
     round.total_ms = clock_monotonic_ms() - began_ms;
-    result = migration_note_round(m, &round, is_cutover_near(m), err);
+    result = migration_note_round(m, &round, migration_is_cutover_near(m), err);
 out:
     migration_plans_free(plans, m->disks.count);
     return result;
@@ -225,6 +226,7 @@ migration_stage_delta(struct migration *m, struct err **err)
 
     if (migration_sweep_snapshots(m, err) < 0)
         return -1;
+    migration_end_rehearsal(m, false);
     for (;;) {
         if (wait_for_next_round(m, err) < 0 || migration_check_pause(m, err) < 0 ||
             migration_finalize_requested(m, &request, err) < 0)
@@ -243,6 +245,7 @@ migration_stage_delta(struct migration *m, struct err **err)
         if (is_cutover_next(m, request) ? last_rounds(m, err) < 0
                                         : migration_delta_round(m, false, err) < 0)
             return -1;
+        migration_rehearse(m);
         if (request != STORE_FINALIZE_PLAIN)
             continue;
         if (migration_may_cut_over(m, &may, err) < 0)
@@ -252,6 +255,7 @@ migration_stage_delta(struct migration *m, struct err **err)
     }
     if (migration_preflight_cutover(m, err) < 0 || migration_check_pause(m, err) < 0)
         return -1;
+    migration_end_rehearsal(m, true);
     warn_unverified(m);
     return migration_power_down(m, err);
 }

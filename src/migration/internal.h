@@ -57,6 +57,8 @@ struct migration {
     struct migration_hold hold;
     int64_t stage_began_ms;     /* 0: an earlier run began it */
     bool has_waited_for_person; /* to shut the source down */
+    int64_t rehearsal_seen_ms;  /* when it was last looked whether one is wanted; 0: look now */
+    bool is_rehearsal_wanted;
     int64_t finalize_at_missed; /* the finalize_at that passed in a pause; 0: none */
 };
 
@@ -266,6 +268,30 @@ int migration_load_missed_finalize(struct migration *m, struct err **err);
 /* convert.c: whether the targets hold, or are about to hold, a converted guest: then they are no copies of
  * the source any more. */
 int migration_is_converted(const struct migration *m, bool *ret_is, struct err **err);
+/* Converts the guest in overlays above the targets, whose names begin with @prefix; nothing happens to the
+ * targets.  What is left behind is migration_drop_overlays's. */
+struct guest_watch;
+int migration_convert_overlays(struct migration *m, const char *prefix,
+                               const struct guest_watch *watch, struct err **err);
+int migration_make_overlay(struct migration *m, const struct store_disk *disk, const char *prefix,
+                           struct err **err);
+char *migration_overlay_path(const struct migration *m, const struct store_disk *disk,
+                             const char *prefix); /* the caller frees */
+/* The disks with the boot disk first; @ret_disks has room for them. */
+void migration_boot_first(const struct migration *m, const struct store_disk **ret_disks);
+/* A guest_watch's line: @opaque is the migration. */
+void migration_tell_converter(void *opaque, const char *text);
+#define MIGRATION_REHEARSAL "rehearsal-" /* the prefix of a rehearsal's overlays */
+
+/* rehearse.c.  Whether somebody has asked for a rehearsal. */
+bool migration_is_rehearsal_wanted(struct migration *m);
+/* Called when the targets hold a whole round and nobody writes to them: rehearses if that was asked for.
+ * What comes of it is recorded and told; it never fails the migration. */
+void migration_rehearse(struct migration *m);
+/* Ends one that a killed run left, or that the cutover has overtaken. */
+void migration_end_rehearsal(struct migration *m, bool is_overtaken);
+/* delta.c: in the window before finalize_at, or it is asked for. */
+bool migration_is_cutover_near(struct migration *m);
 /* import_root.c: whether the files may be converted or imported now: the source must be off, and must have
  * been since the sync.  When not, the stage has been changed to what is to be done first, or, after a
  * conversion, there is an error. */

@@ -64,6 +64,22 @@ struct migration_downtime {
 int migration_predict_downtime(struct store *store, int64_t migration,
                                struct migration_downtime *ret, struct err **err);
 
+/* A rehearsal: the conversion on throw-away overlays, and a boot of the result, while the source runs.  The
+ * worker does it right after a delta round. */
+struct migration_rehearsal {
+    int64_t id; /* of the request: when it was made, in ms since 1970; 0: there was none */
+    bool is_running, is_done;
+    char converts[16]; /* "yes", "no", "unknown", "not wanted" (run_virt_v2v is off) */
+    char boots[16];    /* "yes", "no", "unknown" */
+    int64_t convert_ms, boot_ms;
+    char text[512]; /* why, in one line */
+};
+int migration_rehearsal_load(struct store *store, int64_t migration,
+                             struct migration_rehearsal *ret, struct err **err);
+/* Asks for one.  E_REHEARSAL when it is too late for that; one that was asked for before stays. */
+int migration_rehearsal_request(struct store *store, const struct store_migration *record,
+                                int64_t *ret_id, struct err **err);
+
 /* Removes what a conversion that did not come to its end has left beside the target files. */
 void migration_drop_overlays(const struct store_migration *record, const struct store_disks *disks);
 /* The directory of a disk's overlay; the caller frees. */

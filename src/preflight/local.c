@@ -103,7 +103,7 @@ judge_windows(const struct local_facts *facts, struct preflight_findings *f)
     if (facts->virtio_win)
         finding_add(f, "local.virtio_win", PREFLIGHT_PASS, NULL, "%s", facts->virtio_win);
     else
-        finding_add(f, "local.virtio_win", PREFLIGHT_WARNING,
+        finding_add(f, "local.virtio_win", PREFLIGHT_FAILURE,
                     "put virtio-win.iso into /usr/share/virtio-win, or set virt.virtio_iso",
                     "no virtio-win drivers for Windows guests: they would get IDE disks and e1000 "
                     "NICs");

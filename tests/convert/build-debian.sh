@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# build-debian.sh [--cache DIR] plain|lvm
+# build-debian.sh [--cache DIR] plain|lvm|tree
 #
 # Makes the disk of a real Debian, once, and prints the file (raw, 3 GiB, sparse).  Its initramfs has drivers
 # for IDE, SATA and pvscsi but none for virtio, so that it does not boot from virtio; its configuration names
 # them, so that an initramfs that is made again has them.
 #
 #   plain  MBR, one ext4 partition, boots from BIOS
+#   tree   only the file tree that both are made of (its kernel is good for libguestfs too)
 #   lvm    GPT, EFI system partition, /boot, root in LVM: laid out like Enterprise Linux; boots by UEFI
 #
-# Needs root (debootstrap, chroot; for lvm also loop devices), and nothing of the running system is changed.
+# Needs root (debootstrap, chroot), and nothing of the running system is changed.
 set -euo pipefail
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
@@ -28,11 +29,11 @@ if [ "${1:-}" = --cache ]; then
     shift 2
 fi
 layout=${1:-}
-case $layout in plain | lvm) ;; *) die "say plain or lvm" ;; esac
+case $layout in plain | lvm | tree) ;; *) die "say plain, lvm or tree" ;; esac
 [ "$(id -u)" = 0 ] || die "this needs root"
 
 mkdir -p "$cache"
-key=$(sha256sum "$here/build-debian.sh" | cut -c 1-16)
+key=$(cat "$here/build-debian.sh" "$here/lvm-pv.py" | sha256sum | cut -c 1-16)
 out=$cache/debian-$layout-$key.raw
 if [ -f "$out" ]; then
     echo "$out"
@@ -45,15 +46,7 @@ if [ -f "$out" ]; then
     exit 0
 fi
 work=$(mktemp -d "$cache/building.XXXXXX")
-mounted=() loop= group=
-clean_up() {
-    set +e
-    for ((i = ${#mounted[@]} - 1; i >= 0; i--)); do umount "${mounted[i]}"; done
-    [ -z "$group" ] || vgchange -q -an "$group" >/dev/null 2>&1
-    [ -z "$loop" ] || losetup -d "$loop"
-    rm -rf --one-file-system "$work"
-}
-trap clean_up EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -m 1 /debian$) || true
@@ -75,7 +68,7 @@ make_tree() {
     ln -sf /lib/systemd/system/getty@.service "$tree/etc/systemd/system/getty.target.wants/getty@tty1.service"
     rm -f "$tree/etc/systemd/system/timers.target.wants/"*
     sed -i 's/^MODULES=.*/MODULES=list/; s/^COMPRESS=.*/COMPRESS=gzip/' "$tree/etc/initramfs-tools/initramfs.conf"
-    printf '%s\n' ata_piix ahci vmw_pvscsi sd_mod ext4 crc32c_generic dm_mod >"$tree/etc/initramfs-tools/modules"
+    printf '%s\n' ata_piix ahci vmw_pvscsi sd_mod ext4 crc32c_generic dm_mod vfat nls_cp437 nls_ascii >"$tree/etc/initramfs-tools/modules"
     version=$(ls "$tree/lib/modules")
     chroot "$tree" update-initramfs -c -k "$version" >"$work/initramfs.log" 2>&1 ||
         die "update-initramfs: $(tail -n 3 "$work/initramfs.log")"
@@ -116,7 +109,6 @@ partition() { # NUMBER: its first byte and its length
 # The parts are made as files, so that no partition nodes are needed, and put in their places.
 make_lvm() {
     local efi start length
-    group=v2c-$key
     truncate -s "${mib}M" "$work/disk.raw"
     printf 'label: gpt\nsize=100MiB, type=uefi\nsize=256MiB, type=linux\ntype=lvm\n' |
         sfdisk -q --no-tell-kernel --no-reread "$work/disk.raw"
@@ -136,32 +128,24 @@ make_lvm() {
     read -r start length <<<"$(partition 2)"
     mke2fs -q -F -t ext4 -L boot -d "$work/boot" -E "offset=$start" "$work/disk.raw" $((length / 1024))k
     read -r start length <<<"$(partition 3)"
-    loop=$(losetup -f --show -o "$start" --sizelimit "$length" "$work/disk.raw")
-    pvcreate -q -y "$loop" >/dev/null
-    vgcreate -q -y vg_v2c "$loop" >/dev/null
-    group=vg_v2c
-    lvcreate -q -y -Zn -l 100%FREE -n root vg_v2c >/dev/null
-    vgmknodes vg_v2c >/dev/null 2>&1 || true
-    mke2fs -q -F -t ext4 -L root -U "$root_uuid" /dev/mapper/vg_v2c-root
-    mkdir "$work/mnt"
-    mount /dev/mapper/vg_v2c-root "$work/mnt"
-    mounted+=("$work/mnt")
-    cp -a "$tree/." "$work/mnt/"
-    find "$work/mnt/boot" -mindepth 1 -delete
-    mkdir -p "$work/mnt/boot/efi"
-    cat >"$work/mnt/etc/fstab" <<TAB
+    read -r start length <<<"$("$here/lvm-pv.py" "$work/disk.raw" "$start" "$length")"
+    cp -a "$tree" "$work/root"
+    find "$work/root/boot" -mindepth 1 -delete
+    mkdir -p "$work/root/boot/efi"
+    cat >"$work/root/etc/fstab" <<TAB
 /dev/mapper/vg_v2c-root / ext4 errors=remount-ro 0 1
 LABEL=boot /boot ext4 defaults 0 2
 LABEL=EFI /boot/efi vfat umask=0077 0 1
 TAB
-    umount "$work/mnt"
-    mounted=()
-    vgchange -q -an vg_v2c >/dev/null
-    losetup -d "$loop"
-    loop= group=
+    mke2fs -q -F -t ext4 -L root -U "$root_uuid" -d "$work/root" \
+        -E "offset=$start,lazy_itable_init=1,lazy_journal_init=1" "$work/disk.raw" $((length / 1024))k
 }
 
 make_tree
+if [ "$layout" = tree ]; then
+    echo "$tree"
+    exit 0
+fi
 version=$(ls "$tree/lib/modules")
 "make_$layout"
 mv "$work/disk.raw" "$out"

@@ -41,6 +41,9 @@ def record():
 
 
 def hang():
+    # As qemu-nbd and the appliance: it outlives virt-v2v, and holds the image.
+    companion = subprocess.Popen(["sleep", "1000"])
+    (HERE / "companion").write_text(str(companion.pid))
     (HERE / "hangs").touch()
     while True:
         time.sleep(60)
@@ -74,6 +77,9 @@ def images():
 def convert():
     if "--machine-readable" in sys.argv:
         print(FEATURES, end="")
+        return
+    if "--help" in sys.argv:
+        print(said("help"))
         return
     record()
     print("[   0.0] Setting up the source: -i disk", flush=True)

@@ -5,12 +5,13 @@ virt-v2v and virt-inspector are scripted here; tests/convert has the real ones a
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness import synthetic, until
+from harness import is_alive, synthetic, until
 
 FAKE = Path(__file__).resolve().parent / "fake_guest_tools.py"
 ONE_DISK = [{"address": "scsi0:0", "size": "24MiB", "fill": 60, "seed": 1}]
@@ -35,6 +36,9 @@ class Tools:
         path = self.dir / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return [call for call in map(json.loads, lines) if call["program"] == program]
+
+    def companion(self):
+        return int((self.dir / "companion").read_text())
 
     def until_hangs(self, run):
         until(lambda: (self.dir / "hangs").exists() or not run.is_running(), "the tool hangs")
@@ -219,6 +223,31 @@ def test_a_conversion_that_takes_too_long_is_ended(world):
     assert_untouched(engine, lab)
 
 
+def test_what_virt_v2v_has_started_ends_with_it(world):
+    """They hold the images: deltas could not go on."""
+    lab, engine, tools = world(timeout_seconds=2)
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    run.fail()
+    assert not is_alive(tools.companion())
+
+
+def test_what_virt_v2v_has_started_ends_with_a_worker_that_is_killed(world):
+    lab, engine, tools = world()
+    tools.say(behaviour="hang")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    tools.until_hangs(run)
+    for pid in run.workers():
+        if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_alive(tools.companion()), "the companion is gone", 10)
+    run.kill_all()
+
+
 def test_a_system_on_the_boot_disk_is_converted_without_the_data_disks(world):
     lab, engine, tools = world([*ONE_DISK, {"address": "scsi0:1", "size": "8MiB", "fill": 50, "seed": 2}])
     tools.say(inspection=INSPECTION.format(root="/dev/sda1", data="/dev/sdb1"))
@@ -240,6 +269,16 @@ def test_a_system_that_may_be_on_several_disks_is_converted_with_all(world, root
     assert_converted(engine, lab)
     call, = tools.calls()
     assert call["argv"][:-1] == ["--root", root, "--block-driver", "virtio-scsi", "-i", "libvirtxml"]
+
+
+def test_a_version_that_can_leave_out_the_trimming_is_told_to(world):
+    lab, engine, tools = world()
+    tools.say(help="virt-v2v-in-place: options\n  --no-fstrim   Do not trim")
+    run = engine.run(engine.spec("web01"))
+    cut_over(engine, run)
+    run.succeed()
+    call, = tools.calls()
+    assert call["argv"][:4] == ["--root", "first", "--no-fstrim", "-i"]
 
 
 def test_disks_without_a_system_are_told_of_and_left_alone(world):

@@ -411,6 +411,82 @@ neither_fds_nor_zombies_are_left(void **state)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
+static bool
+has_ended(pid_t pid)
+{
+    CLEANUP(free_charp) char *path = xasprintf("/proc/%ld/stat", (long)pid);
+    char text[256] = "";
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return true;
+    (void)!fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    return strstr(text, ") Z ") != NULL;
+}
+
+/* Whoever runs this as its init may be slow to bury it. */
+static void
+expect_end_of(const char *pid_text)
+{
+    int64_t end = clock_monotonic_ms() + 10000;
+
+    while (!has_ended((pid_t)strtol(pid_text, NULL, 10))) {
+        assert_true(clock_monotonic_ms() < end);
+        clock_sleep_ms(20);
+    }
+}
+
+static void
+what_a_program_has_started_ends_with_it(void **state)
+{
+    struct child_spec spec = {.argv = SHELL("sleep 1000 & echo $!; exit 7"), .takes_along = true};
+    struct child_spec killed = {.argv = SHELL("sleep 1000 & echo $!; kill -9 $$"),
+                                .takes_along = true};
+    struct child_spec none = {.argv = (const char *const[]){"/no/such/program", NULL},
+                              .takes_along = true};
+    CLEANUP(free_charp) char *first = NULL;
+    CLEANUP(free_charp) char *second = NULL;
+    struct child child = CHILD_NONE;
+    struct err *err = NULL;
+    int status;
+
+    first = run(&spec, &status);
+    assert_string_equal(child_describe_status(status), "exit status 7");
+    expect_end_of(first);
+    second = run(&killed, &status);
+    assert_string_equal(child_describe_status(status), "exit status 137");
+    expect_end_of(second);
+    assert_int_equal(child_start(&none, &child, &err), -1);
+    assert_int_equal(err_code(err), E_SPAWN);
+    err_free(err);
+}
+
+static void
+a_program_that_will_not_end_is_ended_with_all_that_it_started(void **state)
+{
+    int ends[2];
+    char text[32] = "";
+    struct child child = CHILD_NONE;
+    struct err *err = NULL;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_ok(
+        child_start(&(struct child_spec){.argv = SHELL("trap '' TERM; (trap '' TERM; while :; do "
+                                                       "sleep 1000; done) & echo $!; wait; wait; "
+                                                       "sleep 1000"),
+                                         .pass_fds = &(struct child_fd){ends[1], 1},
+                                         .pass_fd_count = 1,
+                                         .takes_along = true},
+                    &child, &err),
+        &err);
+    close(ends[1]);
+    assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+    child_stop(&child, 20000);
+    expect_end_of(text);
+    close(ends[0]);
+}
+
 int
 main(void)
 {
@@ -431,6 +507,8 @@ main(void)
         cmocka_unit_test(blocked_and_ignored_signals_are_not_inherited),
         cmocka_unit_test(a_child_dies_with_its_killed_parent),
         cmocka_unit_test(a_child_outlives_the_thread_that_started_it),
+        cmocka_unit_test(what_a_program_has_started_ends_with_it),
+        cmocka_unit_test(a_program_that_will_not_end_is_ended_with_all_that_it_started),
         cmocka_unit_test(neither_fds_nor_zombies_are_left),
     };
 

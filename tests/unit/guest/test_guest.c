@@ -55,6 +55,8 @@ options_are_given_to_versions_that_know_them(void **state)
                         "v2v --root first --block-driver virtio-scsi -i libvirtxml /x.xml");
     assert_string_equal(joined(&scsi, "in-place\nblock-driver-option-2\n", "/x.xml"),
                         "v2v --root first -i libvirtxml /x.xml");
+    assert_string_equal(joined(&scsi, "in-place\n\n--no-fstrim\n", "/x.xml"),
+                        "v2v --root first --no-fstrim -i libvirtxml /x.xml");
 }
 
 static void

@@ -283,7 +283,7 @@ conversion_needs_its_programs(void **state)
 
     local_rules(&facts, &f);
     expect(&f, "local.virt_v2v", PREFLIGHT_FAILURE, "virt-v2v-in-place");
-    expect(&f, "local.virtio_win", PREFLIGHT_WARNING, "virtio-win");
+    expect(&f, "local.virtio_win", PREFLIGHT_FAILURE, "virtio-win");
     expect(&f, "local.virt_tools", PREFLIGHT_FAILURE, "rhsrvany");
     preflight_findings_done(&f);
     facts.virt_v2v = literal("/usr/bin/virt-v2v-in-place");
