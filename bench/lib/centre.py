@@ -22,13 +22,13 @@ def machine(name, disks, **more):
 
 
 class Centre:
-    def __init__(self, programs, directory, machines):
+    def __init__(self, programs, directory, machines, cloudstack=None):
         self.directory = directory
         self.programs = programs
         os.makedirs(directory)
         scenario = os.path.join(directory, "scenario.yaml")  # JSON is YAML
         with open(scenario, "w", encoding="utf-8") as f:
-            json.dump({"vms": machines, "cloudstack": {"boot": "none", "job_ms": 50}}, f)
+            json.dump({"vms": machines, "cloudstack": {"boot": "none", "job_ms": 50, **(cloudstack or {})}}, f)
         with open(os.path.join(directory, "lab.log"), "wb") as log:
             self.process = subprocess.Popen(
                 [programs.lab, "--dir", directory, "--scenario", scenario, "--die-with-parent"],

@@ -58,14 +58,14 @@ class Memory:
 
 
 class Migration:
-    def __init__(self, programs, centre, directory, name, parallel_disks):
+    def __init__(self, programs, centre, directory, name, parallel_disks, settings=None):
         self.programs, self.centre, self.name = programs, centre, name
         self.control = os.path.join(directory, f"control-{name}")
         self.config = os.path.join(directory, f"config-{name}.yaml")  # JSON is YAML
         self.spec = os.path.join(directory, f"spec-{name}.yaml")
         self.memory = None
         self.write(self.config, self.configuration(parallel_disks))
-        self.write(self.spec, self.specification())
+        self.write(self.spec, self.specification(settings or {}))
 
     @staticmethod
     def write(path, content):
@@ -82,13 +82,13 @@ class Migration:
             "migration": {"vddk_path": self.centre.info["vddk_path"], "control_dir": self.control,
                           "finalize_settle_seconds": 1, "parallel_disks": parallel_disks}}
 
-    def specification(self):
+    def specification(self, settings):
         stack = self.centre.info["cloudstack"]
         ids = ("zoneid", "clusterid", "storageid", "networkid", "serviceofferingid",
                "diskofferingid", "ostypeid")
         return {"vm": {"name": self.name},
                 "migration": {"delta_interval": 1, "finalize_delta_interval": 1,
-                              "start_vm_after_import": True},
+                              "start_vm_after_import": True, **settings},
                 "target": {"cloudstack": {**{key: stack[key] for key in ids},
                                           "rootdiskcontroller": "virtio", "nicadapter": "virtio"}}}
 

@@ -99,79 +99,14 @@ list_fixed(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
         {"listProjects", "project"},
         {"listTags", "tag"},
         {"listConfigurations", "configuration"},
+        {"listTemplates", "template"},
+        {"listGuestOsMapping", "guestosmapping"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++)
         if (!strcmp(rq->command, KINDS[i][0]))
             return cs_list(cs, rq, KINDS[i][1], cs_all(cs, KINDS[i][1]), ret, error);
     return cs_fail(error, CS_INTERNAL, "The lab has no list for %s", rq->command);
-}
-
-/* ---- tags ------------------------------------------------------------------------------------- */
-
-static json_t *
-tagged_object(const struct lab_cloudstack *cs, const char *type, const char *id)
-{
-    if (!strcasecmp(type, "UserVm"))
-        return cs_find(cs, "vm", id);
-    return strcasecmp(type, "Volume") ? NULL : cs_find(cs, "volume", id);
-}
-
-static void
-add_tag(struct lab_cloudstack *cs, json_t *object, const char *type, const char *key,
-        const char *value)
-{
-    json_t *tags = json_object_get(object, "tags");
-    json_t *tag = json_pack("{s:s,s:s,s:s,s:s,s:s}", "key", key, "value", value, "resourceid",
-                            cs_text(object, "id"), "resourcetype", type, "account", "admin");
-
-    if (!tags) {
-        tags = json_array();
-        json_object_set_new(object, "tags", tags);
-    }
-    json_array_append(tags, tag);
-    json_array_append_new(cs_all(cs, "tag"), tag);
-}
-
-static int
-tag_one(struct lab_cloudstack *cs, const struct cs_request *rq, const char *id,
-        struct cs_error *error)
-{
-    const char *type = cs_get(rq, "resourcetype");
-    json_t *object = tagged_object(cs, type, id);
-
-    if (!object)
-        return cs_fail(error, CS_PARAM, "Unable to find resource by id %s and type %s", id, type);
-    for (size_t i = 0; i < rq->params.count; i++) {
-        const struct cs_param *key = &rq->params.items[i];
-        const char *value = "";
-
-        if (strcmp(key->base, "tags") || !key->key || strcmp(key->key, "key"))
-            continue;
-        for (size_t j = 0; j < rq->params.count; j++) {
-            const struct cs_param *other = &rq->params.items[j];
-
-            if (!strcmp(other->base, "tags") && other->index == key->index && other->key &&
-                !strcmp(other->key, "value"))
-                value = other->value;
-        }
-        add_tag(cs, object, type, key->value, value);
-    }
-    return 0;
-}
-
-static int
-create_tags(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
-            struct cs_error *error)
-{
-    CLEANUP(free_charp) char *ids = xstrdup(cs_get(rq, "resourceids"));
-    char *rest = ids, *id;
-
-    while ((id = strsep(&rest, ",")))
-        if (tag_one(cs, rq, id, error) < 0)
-            return -1;
-    *ret = json_pack("{s:b}", "success", true);
-    return 0;
 }
 
 /* ---- the table -------------------------------------------------------------------------------- */
@@ -194,7 +129,11 @@ static const struct cs_command COMMANDS[] = {
     {"listProjects", list_fixed},
     {"listTags", list_fixed},
     {"listConfigurations", list_fixed},
-    {"createTags", create_tags},
+    {"listTemplates", list_fixed},
+    {"listGuestOsMapping", list_fixed},
+    {"createTags", cs_create_tags},
+    {"deleteTags", cs_delete_tags},
+    {"deployVirtualMachine", cs_deploy_vm, true},
     {"queryAsyncJobResult", cs_query_job},
     {"listAsyncJobs", cs_list_jobs},
     {"importVm", cs_import_vm},
@@ -207,12 +146,17 @@ static const struct cs_command COMMANDS[] = {
     {"startVirtualMachine", cs_start_vm},
     {"stopVirtualMachine", cs_stop_vm},
     {"destroyVirtualMachine", cs_destroy_vm},
+    {"expungeVirtualMachine", cs_expunge_vm},
     {"addNicToVirtualMachine", cs_add_nic},
     {"removeNicFromVirtualMachine", cs_remove_nic},
+    {"updateDefaultNicForVirtualMachine", cs_update_default_nic},
+    {"updateVmNicIp", cs_update_nic_ip},
     {"listNics", cs_list_nics},
     {"listVolumes", cs_list_volumes},
     {"attachVolume", cs_attach_volume},
     {"detachVolume", cs_detach_volume},
+    {"deleteVolume", cs_delete_volume},
+    {"destroyVolume", cs_destroy_volume},
 };
 
 const struct cs_command *

@@ -69,6 +69,7 @@ struct cs_job {
     struct cs_request rq;
     int64_t due_ms; /* monotonic */
     int status;     /* 0 pending, 1 succeeded, 2 failed */
+    bool is_made;   /* what it makes is there, and `result` tells of it */
     json_t *result;
     int code;
     int64_t created_s, completed_s;
@@ -79,7 +80,7 @@ struct lab_cloudstack {
     struct lab_https *https;
     json_t *schema; /* array of commands of this version */
     char api_key[96], secret_key[96], version[32], dir[4096];
-    bool is_post_enforced, is_boot_off;
+    bool is_post_enforced, is_boot_off, has_shared_mount_point;
     int job_ms, max_page_size;
 
     pthread_mutex_t mutex;
@@ -160,6 +161,8 @@ typedef int (*cs_function)(struct lab_cloudstack *cs, const struct cs_request *r
 struct cs_command {
     const char *name;
     cs_function run;
+    /* Its object is made when the command is submitted, and the job only ends later. */
+    bool is_made_at_once;
 };
 const struct cs_command *cs_find_command(const char *name); /* commands.c; NULL: not built */
 
@@ -176,11 +179,31 @@ int cs_unmanage_volume(struct lab_cloudstack *, const struct cs_request *, json_
 int cs_unmanage_vm(struct lab_cloudstack *, const struct cs_request *, json_t **,
                    struct cs_error *);
 
+/* owner.c: whose an object becomes, and what that owner may have. */
+int cs_set_owner(const struct lab_cloudstack *cs, const struct cs_request *rq, json_t *object,
+                 struct cs_error *error);
+int cs_check_vm_limits(const struct lab_cloudstack *cs, const json_t *vm, struct cs_error *error);
+
+/* deploy.c */
+int cs_deploy_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
+/* The sizes of a custom offering, as they stand in @details. */
+int cs_check_size_detail(const json_t *details, const char *key, struct cs_error *error);
+void cs_set_size(json_t *vm, const json_t *offering, const json_t *details);
+
+/* tags.c */
+int cs_create_tags(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                   struct cs_error *);
+int cs_delete_tags(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                   struct cs_error *);
+void cs_tags_drop(struct lab_cloudstack *cs, json_t *object); /* of what is removed */
+
 /* vm.c */
 int cs_update_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_start_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_stop_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_destroy_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
+int cs_expunge_vm(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
+void cs_vm_remove(struct lab_cloudstack *cs, json_t *vm); /* the record, and its tags */
 int cs_list_vms(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 bool cs_is_host_name(const char *name);
 void cs_refresh_vms(struct lab_cloudstack *cs);
@@ -190,10 +213,17 @@ const struct cs_boot *cs_find_boot(const struct lab_cloudstack *cs, const char *
 /* nic.c */
 int cs_add_nic(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_remove_nic(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
+int cs_update_default_nic(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                          struct cs_error *);
+int cs_update_nic_ip(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                     struct cs_error *);
 int cs_list_nics(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 /* Whether another NIC on that network has it. */
 bool cs_mac_is_taken(const struct lab_cloudstack *cs, const char *network_id, const char *mac);
 bool cs_is_mac(const char *mac);
+/* Whether @address is one of the network's and free; NULL is. */
+int cs_check_address(const struct lab_cloudstack *cs, const json_t *network, const char *address,
+                     struct cs_error *error);
 /* Appends a NIC; @mac NULL or invalid: a new one is made up, as the real server does. */
 void cs_nic_add(struct lab_cloudstack *cs, json_t *vm, const json_t *network, const char *mac,
                 const char *address);
@@ -203,6 +233,10 @@ int cs_attach_volume(struct lab_cloudstack *, const struct cs_request *, json_t 
                      struct cs_error *);
 int cs_detach_volume(struct lab_cloudstack *, const struct cs_request *, json_t **,
                      struct cs_error *);
+int cs_delete_volume(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                     struct cs_error *);
+int cs_destroy_volume(struct lab_cloudstack *, const struct cs_request *, json_t **,
+                      struct cs_error *);
 int cs_list_volumes(struct lab_cloudstack *, const struct cs_request *, json_t **,
                     struct cs_error *);
 /* A new record of a file of the pool. */
@@ -213,10 +247,14 @@ void cs_volume_attach(json_t *volume, const json_t *vm, int device_id);
 void cs_volume_detach(json_t *volume);
 /* The volumes of a VM by device id, borrowed; the array is the caller's. */
 json_t *cs_volumes_of(const struct lab_cloudstack *cs, const json_t *vm);
+void cs_volume_remove(struct lab_cloudstack *cs, json_t *volume); /* the record, and its tags */
+/* "" of a volume that has no file yet. */
 char *cs_volume_file(const struct lab_cloudstack *cs, const json_t *volume);
 
 /* jobs.c */
-const struct cs_job *cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq); /* takes rq */
+/* Takes @rq, and @result, which is NULL unless what the job makes is there already. */
+const struct cs_job *cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq,
+                                   json_t *result);
 int cs_query_job(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 int cs_list_jobs(struct lab_cloudstack *, const struct cs_request *, json_t **, struct cs_error *);
 void *cs_job_thread(void *opaque);

@@ -15,88 +15,13 @@
 
 #define SHARED_MOUNT_POINT_SINCE "4.22.1"
 #define UNMANAGE_STOPPED_SINCE   "4.22"
+#define TEMPLATE_HONOURED_SINCE  "4.22"
 
 static bool
 can_use_pool(const struct lab_cloudstack *cs)
 {
-    return cs_compare_versions(cs->version, SHARED_MOUNT_POINT_SINCE) >= 0;
-}
-
-/* Account and domain, project, or the caller. */
-static int
-set_owner(const struct lab_cloudstack *cs, const struct cs_request *rq, json_t *object,
-          struct cs_error *error)
-{
-    const char *account = cs_get(rq, "account"), *project = cs_get(rq, "projectid");
-    const json_t *known, *domain = json_array_get(cs_all(cs, "domain"), 0);
-    bool is_known = false;
-    size_t i;
-
-    if (cs_get(rq, "domainid") && !account)
-        return cs_fail(error, CS_PARAM,
-                       "domainid parameter must be specified with account parameter");
-    json_array_foreach (cs_all(cs, "account"), i, known) {
-        is_known = is_known || !strcmp(cs_text(known, "name"), account ? account : "admin");
-    }
-    if (!is_known)
-        return cs_fail(error, CS_PARAM, "Unable to find account %s", account);
-    cs_set_text(object, "domainid", cs_text(domain, "id"));
-    cs_set_text(object, "domain", "ROOT");
-    if (project) {
-        cs_set_text(object, "projectid", project);
-        cs_set_text(object, "project", cs_text(cs_find(cs, "project", project), "name"));
-    } else {
-        cs_set_text(object, "account", account ? account : "admin");
-    }
-    return 0;
-}
-
-/* ---- limits and room -------------------------------------------------------------------------- */
-
-/* "Unlimited", absent, or how much is left. */
-static bool
-has_left(const json_t *owner, const char *key, double wanted)
-{
-    const json_t *value = json_object_get(owner, key);
-    const char *text = json_string_value(value);
-    char *end;
-    double left = json_is_number(value) ? json_number_value(value) : -1;
-
-    if (text) {
-        left = strtod(text, &end);
-        if (end == text || *end)
-            return true;
-    }
-    return left < 0 || left >= wanted;
-}
-
-/* The account or project that @object was given to. */
-static const json_t *
-owner_of(const struct lab_cloudstack *cs, const json_t *object)
-{
-    const json_t *account;
-    size_t i;
-
-    if (*cs_text(object, "projectid"))
-        return cs_find(cs, "project", cs_text(object, "projectid"));
-    json_array_foreach (cs_all(cs, "account"), i, account) {
-        if (!strcmp(cs_text(account, "name"), cs_text(object, "account")))
-            return account;
-    }
-    return NULL;
-}
-
-static int
-check_limits(const json_t *owner, const char *const *keys, const double *amounts, size_t count,
-             struct cs_error *error)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!has_left(owner, keys[i], amounts[i]))
-            return cs_fail(error, CS_INTERNAL,
-                           "VM resource allocation error for account: %s. Maximum amount of "
-                           "resources of Type = '%s' for Account in Domain has been exceeded.",
-                           cs_text(owner, "id"), keys[i]);
-    return 0;
+    return cs->has_shared_mount_point ||
+           cs_compare_versions(cs->version, SHARED_MOUNT_POINT_SINCE) >= 0;
 }
 
 static double
@@ -243,30 +168,15 @@ check_placement(const struct lab_cloudstack *cs, const struct plan *plan, struct
 }
 
 static int
-check_number(const json_t *details, const char *key, struct cs_error *error)
-{
-    const char *text = cs_text(details, key);
-    char *end;
-
-    if (!*text)
-        return cs_fail(error, CS_PARAM, "Detail '%s' must be provided.", key);
-    errno = 0;
-    if (strtol(text, &end, 10) <= 0 || *end || errno)
-        return cs_fail(error, CS_PARAM, "Please provide a valid integer value for detail '%s'.",
-                       key);
-    return 0;
-}
-
-static int
 check_offering(struct plan *plan, struct cs_error *error)
 {
     if (!json_is_true(json_object_get(plan->offering, "iscustomized")))
         return 0;
-    if (check_number(plan->details, "cpuNumber", error) < 0 ||
-        check_number(plan->details, "memory", error) < 0)
+    if (cs_check_size_detail(plan->details, "cpuNumber", error) < 0 ||
+        cs_check_size_detail(plan->details, "memory", error) < 0)
         return -1;
     if (!json_object_get(plan->offering, "cpuspeed"))
-        return check_number(plan->details, "cpuSpeed", error);
+        return cs_check_size_detail(plan->details, "cpuSpeed", error);
     return 0;
 }
 
@@ -293,33 +203,27 @@ check_image(const struct lab_cloudstack *cs, struct plan *plan, struct cs_error 
     return cs_fail(error, CS_INTERNAL, "Disk not found or is invalid");
 }
 
-static void
-set_size(json_t *vm, const struct plan *plan)
+/* osid, else that of a template where the version honours it, else the dummy template's. */
+static const json_t *
+os_type_of(const struct lab_cloudstack *cs, const struct cs_request *rq)
 {
-    static const char *const KEYS[][2] = {
-        {"cpunumber", "cpuNumber"}, {"memory", "memory"}, {"cpuspeed", "cpuSpeed"}};
+    const char *os = cs_get(rq, "osid"), *template = cs_get(rq, "templateid");
 
-    for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++) {
-        const json_t *fixed = json_object_get(plan->offering, KEYS[i][0]);
-        const char *given = cs_text(plan->details, KEYS[i][1]);
-
-        if (fixed)
-            json_object_set_new(vm, KEYS[i][0], json_integer(json_integer_value(fixed)));
-        else if (*given)
-            json_object_set_new(vm, KEYS[i][0], json_integer(strtol(given, NULL, 10)));
-    }
+    if (!os && template && cs_compare_versions(cs->version, TEMPLATE_HONOURED_SINCE) >= 0)
+        os = cs_text(cs_find(cs, "template", template), "ostypeid");
+    return os ? cs_find(cs, "ostype", os) : json_array_get(cs_all(cs, "ostype"), 0);
 }
 
 static json_t *
 make_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
         struct cs_error *error)
 {
-    const char *os = cs_get(rq, "osid"), *display = cs_get(rq, "displayname");
-    const json_t *ostype = os ? cs_find(cs, "ostype", os) : json_array_get(cs_all(cs, "ostype"), 0);
+    const json_t *ostype = os_type_of(cs, rq);
+    const char *display = cs_get(rq, "displayname");
     char id[40], created[32];
     json_t *vm = json_object();
 
-    if (set_owner(cs, rq, vm, error) < 0) {
+    if (cs_set_owner(cs, rq, vm, error) < 0) {
         json_decref(vm);
         return NULL;
     }
@@ -344,26 +248,15 @@ make_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *pla
     json_object_set(vm, "details", plan->details);
     json_object_set_new(vm, "nic", json_array());
     json_object_set_new(vm, "tags", json_array());
-    set_size(vm, plan);
+    cs_set_size(vm, plan->offering, plan->details);
     return vm;
-}
-
-static int
-check_vm_limits(const struct lab_cloudstack *cs, const json_t *vm, struct cs_error *error)
-{
-    static const char *const KEYS[] = {"vmavailable", "volumeavailable", "cpuavailable",
-                                       "memoryavailable"};
-    const double amounts[] = {1, 1, json_number_value(json_object_get(vm, "cpunumber")),
-                              json_number_value(json_object_get(vm, "memory"))};
-
-    return check_limits(owner_of(cs, vm), KEYS, amounts, ARRAY_SIZE(KEYS), error);
 }
 
 static int
 do_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan *plan,
              json_t **ret, struct cs_error *error)
 {
-    const char *mac = cs_get(rq, "macaddress");
+    const char *mac = cs_get(rq, "macaddress"), *address = cs_get(rq, "ipaddress");
     CLEANUP(free_charp) char *root_name = NULL;
     json_t *vm, *volume;
 
@@ -374,20 +267,21 @@ do_import_vm(struct lab_cloudstack *cs, const struct cs_request *rq, struct plan
         return cs_fail(error, CS_INTERNAL,
                        "NIC with MAC address %s exists on network %s and forced flag is disabled",
                        mac, cs_text(plan->network, "id"));
-    if (check_placement(cs, plan, error) < 0)
+    if (check_placement(cs, plan, error) < 0 ||
+        cs_check_address(cs, plan->network, address, error) < 0)
         return -1;
     vm = make_vm(cs, rq, plan, error);
     if (!vm)
         return -1;
-    if (check_vm_limits(cs, vm, error) < 0) {
+    if (cs_check_vm_limits(cs, vm, error) < 0) {
         json_decref(vm);
         return -1;
     }
-    cs_nic_add(cs, vm, plan->network, mac, NULL);
+    cs_nic_add(cs, vm, plan->network, mac, address);
     root_name = xasprintf("ROOT-%u", cs->next_vm - 1);
     volume = cs_volume_new(cs, plan->pool, plan->file, &plan->image, "ROOT");
     cs_set_text(volume, "name", root_name);
-    (void)set_owner(cs, rq, volume, error);
+    (void)cs_set_owner(cs, rq, volume, error);
     /* 1, not 0: as the releases do it (apache/cloudstack issue 13771). */
     cs_volume_attach(volume, vm, 1);
     json_object_set_new(vm, "rootdeviceid", json_integer(1));
@@ -489,7 +383,7 @@ cs_import_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
     CLEANUP(free_charp) char *file = NULL, *path = NULL;
     struct cs_image image;
     json_t *volume, *probe = json_object();
-    int result = set_owner(cs, rq, probe, error);
+    int result = cs_set_owner(cs, rq, probe, error);
 
     json_decref(probe);
     if (result < 0)
@@ -513,7 +407,7 @@ cs_import_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
         check_disk_offering(offering, pool, image.virtual_size, error) < 0)
         return -1;
     volume = cs_volume_new(cs, pool, file, &image, "DATADISK");
-    (void)set_owner(cs, rq, volume, error);
+    (void)cs_set_owner(cs, rq, volume, error);
     if (name)
         cs_set_text(volume, "name", name);
     cs_set_text(volume, "diskofferingid", cs_text(offering, "id"));
@@ -620,7 +514,9 @@ cs_unmanage_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_
     if (*cs_text(volume, "virtualmachineid"))
         return cs_fail(error, CS_INTERNAL, "Volume (ID: %s) is attached to an instance",
                        cs_text(volume, "id"));
-    cs_remove(cs_all(cs, "volume"), volume);
+    if (strcmp(cs_text(volume, "state"), "Ready") != 0)
+        return cs_fail(error, CS_INTERNAL, "Volume (ID: %s) is not ready", cs_text(volume, "id"));
+    cs_volume_remove(cs, volume);
     *ret = json_pack("{s:b}", "success", true);
     return 0;
 }
@@ -642,10 +538,10 @@ cs_unmanage_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **
                        UNMANAGE_STOPPED_SINCE);
     volumes = cs_volumes_of(cs, vm);
     json_array_foreach (volumes, i, volume) {
-        cs_remove(cs_all(cs, "volume"), volume);
+        cs_volume_remove(cs, volume);
     }
     json_decref(volumes);
-    cs_remove(cs_all(cs, "vm"), vm);
+    cs_vm_remove(cs, vm);
     *ret = json_pack("{s:b}", "success", true);
     return 0;
 }

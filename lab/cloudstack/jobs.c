@@ -10,7 +10,7 @@
 #define WAIT_STEP_MS 50
 
 const struct cs_job *
-cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq)
+cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq, json_t *result)
 {
     struct cs_job *job = xcalloc(1, sizeof(*job));
 
@@ -20,6 +20,8 @@ cs_job_submit(struct lab_cloudstack *cs, struct cs_request *rq)
     *rq = (struct cs_request){0};
     job->due_ms = clock_monotonic_ms() + cs->job_ms;
     job->created_s = clock_wall_s();
+    job->is_made = result != NULL;
+    job->result = result;
     vec_push(&cs->jobs, job);
     pthread_cond_broadcast(&cs->wake);
     return job;
@@ -59,10 +61,13 @@ run_job(struct lab_cloudstack *cs, struct cs_job *job)
     pthread_mutex_unlock(&cs->mutex);
     is_hit = job_is_hit(cs, job, &error);
     pthread_mutex_lock(&cs->mutex);
-    if (!is_hit && command->run(cs, &job->rq, &result, &error) == 0) {
+    if (!is_hit && job->is_made) {
+        job->status = 1;
+    } else if (!is_hit && command->run(cs, &job->rq, &result, &error) == 0) {
         job->status = 1;
         job->result = result;
     } else {
+        json_decref(job->result);
         job->status = 2;
         job->result = error_result(&error);
         job->code = error.code;
@@ -125,6 +130,18 @@ class_name(const struct cs_job *job)
         {"attachVolume", "admin.volume.AttachVolumeCmdByAdmin"},
         {"importVm", "admin.vm.ImportVmCmd"},
         {"importVolume", "admin.volume.ImportVolumeCmd"},
+        {"deployVirtualMachine", "admin.vm.DeployVMCmdByAdmin"},
+        {"detachVolume", "admin.volume.DetachVolumeCmdByAdmin"},
+        {"unmanageVolume", "admin.volume.UnmanageVolumeCmd"},
+        {"unmanageVirtualMachine", "admin.vm.UnmanageVMInstanceCmd"},
+        {"destroyVirtualMachine", "admin.vm.DestroyVMCmdByAdmin"},
+        {"expungeVirtualMachine", "admin.vm.ExpungeVMCmd"},
+        {"destroyVolume", "admin.volume.DestroyVolumeCmdByAdmin"},
+        {"removeNicFromVirtualMachine", "admin.vm.RemoveNicFromVMCmdByAdmin"},
+        {"updateDefaultNicForVirtualMachine", "admin.vm.UpdateDefaultNicForVMCmdByAdmin"},
+        {"updateVmNicIp", "user.vm.UpdateVmNicIpCmd"},
+        {"createTags", "user.tag.CreateTagsCmd"},
+        {"deleteTags", "user.tag.DeleteTagsCmd"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(CLASSES); i++)

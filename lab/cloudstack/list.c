@@ -105,8 +105,9 @@ has_keyword(const json_t *item, const char *word)
 static bool
 passes(const struct cs_request *rq, const struct cs_param *param, const json_t *item)
 {
-    static const char *const NO_FILTERS[] = {"page",    "pagesize", "listall",  "isrecursive",
-                                             "command", "details",  "response", "projectid"};
+    static const char *const NO_FILTERS[] = {"page",        "pagesize",  "listall",
+                                             "isrecursive", "command",   "details",
+                                             "response",    "projectid", "templatefilter"};
     const char *field = param->base;
 
     if (!*param->value)

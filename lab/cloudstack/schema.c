@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define IMPORTVM_ADDRESSES_SINCE "4.23"
+
 /* ---- versions --------------------------------------------------------------------------------- */
 
 int
@@ -47,6 +49,18 @@ drop_newer_params(const json_t *api, const char *version)
             json_array_remove(params, i);
 }
 
+/* What no released schema has: importVm of the next version keeps the addresses of its NIC. */
+static void
+add_addresses(const json_t *api)
+{
+    static const char *const NAMES[] = {"macaddress", "ipaddress"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
+        json_array_append_new(
+            json_object_get(api, "params"),
+            json_pack("{s:s,s:s,s:b}", "name", NAMES[i], "type", "string", "required", false));
+}
+
 json_t *
 cs_schema_load(const char *version, bool has_importvm_mac)
 {
@@ -54,14 +68,14 @@ cs_schema_load(const char *version, bool has_importvm_mac)
     json_t *all = json_object_get(root, "api"), *schema = json_array(), *api;
     size_t i;
 
+    has_importvm_mac =
+        has_importvm_mac || cs_compare_versions(version, IMPORTVM_ADDRESSES_SINCE) >= 0;
     json_array_foreach (all, i, api) {
         if (!is_in_version(api, version))
             continue;
         drop_newer_params(api, version);
         if (has_importvm_mac && !strcmp(cs_text(api, "name"), "importVm"))
-            json_array_append_new(json_object_get(api, "params"),
-                                  json_pack("{s:s,s:s,s:b}", "name", "macaddress", "type", "string",
-                                            "required", false));
+            add_addresses(api);
         json_array_append(schema, api);
     }
     json_decref(root);

@@ -132,11 +132,22 @@ static int
 handle_command(struct lab_cloudstack *cs, struct cs_request *rq, const char *command, json_t **ret,
                struct cs_error *error)
 {
+    const struct cs_command *run;
+    json_t *made = NULL, *object;
+    const char *key;
+
     if (check_request(cs, rq, command, error) < 0)
         return -1;
+    run = cs_find_command(rq->command);
     if (!json_is_true(json_object_get(rq->api, "isasync")))
-        return cs_find_command(rq->command)->run(cs, rq, ret, error);
-    *ret = json_pack("{s:s}", "jobid", cs_job_submit(cs, rq)->id);
+        return run->run(cs, rq, ret, error);
+    if (run->is_made_at_once && run->run(cs, rq, &made, error) < 0)
+        return -1;
+    *ret = json_object();
+    json_object_foreach (made, key, object) {
+        cs_set_text(*ret, "id", cs_text(object, "id"));
+    }
+    cs_set_text(*ret, "jobid", cs_job_submit(cs, rq, made)->id);
     return 0;
 }
 
@@ -248,8 +259,8 @@ static int
 check_keys(const json_t *config, struct err **err)
 {
     static const char *const KEYS[] = {
-        "version", "importvm_macaddress", "boot",    "job_ms", "page_size", "enforce_post",
-        "api_key", "secret_key",          "changes", "forbid"};
+        "version", "importvm_macaddress", "boot",    "job_ms", "page_size",         "enforce_post",
+        "api_key", "secret_key",          "changes", "forbid", "shared_mount_point"};
     const char *key;
     json_t *value;
 
@@ -301,6 +312,7 @@ read_config(struct lab_cloudstack *cs, const json_t *config, struct err **err)
         read_text(config, "boot", boot, sizeof(boot), err) < 0 ||
         read_flag(config, "importvm_macaddress", &has_mac, err) < 0 ||
         read_flag(config, "enforce_post", &cs->is_post_enforced, err) < 0 ||
+        read_flag(config, "shared_mount_point", &cs->has_shared_mount_point, err) < 0 ||
         read_number(config, "job_ms", 0, 600000, &cs->job_ms, err) < 0 ||
         read_number(config, "page_size", 1, MAX_PAGE_SIZE, &cs->max_page_size, err) < 0)
         return -1;
@@ -474,6 +486,7 @@ lab_cloudstack_describe(const struct lab *lab)
     json_object_set_new(out, "serviceofferings", ids_by_name(cs, "serviceoffering"));
     json_object_set_new(out, "diskofferings", ids_by_name(cs, "diskoffering"));
     json_object_set_new(out, "ostypes", ids_by_name(cs, "ostype"));
+    json_object_set_new(out, "templates", ids_by_name(cs, "template"));
     return out;
 }
 

@@ -168,6 +168,8 @@ delete_file(struct lab_cloudstack *cs, const json_t *volume)
 {
     CLEANUP(free_charp) char *path = cs_volume_file(cs, volume);
 
+    if (!*path)
+        return;
     log_info("cloudstack: expunge deletes %s", path);
     (void)unlink(path);
 }
@@ -183,12 +185,19 @@ expunge(struct lab_cloudstack *cs, json_t *vm, const char *volume_ids)
         if (!strcmp(cs_text(volume, "type"), "ROOT") ||
             is_listed(volume_ids, cs_text(volume, "id"))) {
             delete_file(cs, volume);
-            cs_remove(cs_all(cs, "volume"), volume);
+            cs_volume_remove(cs, volume);
         } else {
             cs_volume_detach(volume);
         }
     }
     json_decref(volumes);
+    cs_vm_remove(cs, vm);
+}
+
+void
+cs_vm_remove(struct lab_cloudstack *cs, json_t *vm)
+{
+    cs_tags_drop(cs, vm);
     cs_remove(cs_all(cs, "vm"), vm);
 }
 
@@ -205,6 +214,19 @@ cs_destroy_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **r
     *ret = cs_vm_result(vm);
     if (cs_get_bool(rq, "expunge"))
         expunge(cs, vm, cs_get(rq, "volumeids"));
+    return 0;
+}
+
+int
+cs_expunge_vm(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+              struct cs_error *error)
+{
+    json_t *vm = cs_find(cs, "vm", cs_get(rq, "id"));
+
+    if (!vm || strcmp(cs_text(vm, "state"), "Destroyed") != 0)
+        return cs_fail(error, CS_PARAM, "Please destroy vm with specified id before expunging");
+    expunge(cs, vm, NULL);
+    *ret = json_pack("{s:b}", "success", true);
     return 0;
 }
 

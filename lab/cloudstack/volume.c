@@ -3,8 +3,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define ROOT_DEVICE     0
 #define CDROM_DEVICE    3 /* never given to a disk */
@@ -49,7 +51,16 @@ cs_volume_file(const struct lab_cloudstack *cs, const json_t *volume)
 {
     const json_t *pool = cs_find(cs, "storagepool", cs_text(volume, "storageid"));
 
+    if (!pool || !*cs_text(volume, "path"))
+        return xstrdup("");
     return xasprintf("%s/%s", cs_text(pool, "path"), cs_text(volume, "path"));
+}
+
+void
+cs_volume_remove(struct lab_cloudstack *cs, json_t *volume)
+{
+    cs_tags_drop(cs, volume);
+    cs_remove(cs_all(cs, "volume"), volume);
 }
 
 void
@@ -180,8 +191,9 @@ cs_attach_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
     json_decref(volumes);
     if (result < 0)
         return -1;
+    cs_set_text(volume, "type", is_root ? "ROOT" : "DATADISK");
     if (is_root)
-        cs_set_text(volume, "type", "ROOT");
+        json_object_set_new(vm, "rootdeviceid", json_integer(ROOT_DEVICE));
     cs_volume_attach(volume, vm, (int)device);
     *ret = volume_result(volume);
     return 0;
@@ -207,6 +219,56 @@ cs_detach_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
                        "Destroyed");
     cs_volume_detach(volume);
     *ret = volume_result(volume);
+    return 0;
+}
+
+/* ---- the end of a volume: its file goes with it ------------------------------------------------ */
+
+static int
+delete_volume(struct lab_cloudstack *cs, const struct cs_request *rq, struct cs_error *error)
+{
+    json_t *volume = cs_find(cs, "volume", cs_get(rq, "id"));
+    CLEANUP(free_charp) char *path = NULL;
+
+    if (!volume)
+        return cs_fail(error, CS_PARAM, "Unable to find volume with ID: %s", cs_get(rq, "id"));
+    if (*cs_text(volume, "virtualmachineid"))
+        return cs_fail(error, CS_PARAM, "Please specify a volume that is not attached to any VM.");
+    path = cs_volume_file(cs, volume);
+    if (*path) {
+        log_info("cloudstack: %s deletes %s", rq->command, path);
+        (void)unlink(path);
+    }
+    cs_volume_remove(cs, volume);
+    return 0;
+}
+
+int
+cs_delete_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+                 struct cs_error *error)
+{
+    if (delete_volume(cs, rq, error) < 0)
+        return -1;
+    *ret = json_pack("{s:b}", "success", true);
+    return 0;
+}
+
+int
+cs_destroy_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
+                  struct cs_error *error)
+{
+    json_t *volume = cs_find(cs, "volume", cs_get(rq, "id"));
+    json_t *result = volume ? volume_result(volume) : NULL;
+
+    if (!cs_get_bool(rq, "expunge")) {
+        json_decref(result);
+        return cs_fail(error, CS_INTERNAL, "The lab destroys volumes with expunge=true only");
+    }
+    if (delete_volume(cs, rq, error) < 0) {
+        json_decref(result);
+        return -1;
+    }
+    *ret = result;
     return 0;
 }
 

@@ -53,7 +53,10 @@ static const char WORLD[] =
     "{\"id\":\"6e657477-0000-4000-8000-000000000003\",\"name\":\"lab-shared\",\"displaytext\":"
     "\"lab-shared\",\"type\":\"Shared\",\"traffictype\":\"Guest\",\"cidr\":\"192.168.77.0/24\","
     "\"gateway\":\"192.168.77.1\",\"netmask\":\"255.255.255.0\",\"state\":\"Setup\","
-    "\"broadcasturi\":\"vlan://103\",\"canusefordeploy\":true,\"acltype\":\"Domain\"," IN_ZONE "}],"
+    "\"broadcasturi\":\"vlan://103\",\"canusefordeploy\":true,\"acltype\":\"Domain\"," IN_ZONE "},"
+    "{\"id\":\"6e657477-0000-4000-8000-000000000004\",\"name\":\"lab-l2-empty\",\"displaytext\":"
+    "\"lab-l2-empty\",\"type\":\"L2\",\"traffictype\":\"Guest\",\"state\":\"Setup\","
+    "\"broadcasturi\":\"vlan://104\",\"canusefordeploy\":true,\"acltype\":\"Domain\"," IN_ZONE "}],"
     "\"serviceoffering\":["
     "{\"id\":\"636f6d70-0000-4000-8000-000000000001\",\"name\":\"small\",\"displaytext\":"
     "\"1 vCPU, 512 MiB\",\"cpunumber\":1,\"cpuspeed\":1000,\"memory\":512,\"iscustomized\":false,"
@@ -103,6 +106,28 @@ static const char WORLD[] =
     "\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true},"
     "{\"name\":\"pool.storage.allocated.capacity.disablethreshold\",\"value\":\"0.85\","
     "\"category\":\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true}],"
+    "\"template\":["
+    "{\"id\":\"74706c74-0000-4000-8000-000000000001\",\"name\":\"SystemVM Template (KVM)\","
+    "\"templatetype\":\"SYSTEM\",\"hypervisor\":\"KVM\",\"isready\":true,\"size\":5242880000,"
+    "\"ostypeid\":\"6f737479-0000-4000-8000-000000000002\"," OWNED "," IN_ZONE "},"
+    "{\"id\":\"74706c74-0000-4000-8000-000000000002\",\"name\":\"tiny\",\"templatetype\":\"USER\","
+    "\"hypervisor\":\"KVM\",\"isready\":true,\"size\":10485760,\"ispublic\":true,"
+    "\"ostypeid\":\"6f737479-0000-4000-8000-000000000005\"," OWNED "," IN_ZONE "},"
+    "{\"id\":\"74706c74-0000-4000-8000-000000000003\",\"name\":\"half-loaded\",\"templatetype\":"
+    "\"USER\",\"hypervisor\":\"KVM\",\"isready\":false,\"size\":0,\"ispublic\":true,"
+    "\"ostypeid\":\"6f737479-0000-4000-8000-000000000005\"," OWNED "," IN_ZONE "}],"
+    "\"guestosmapping\":["
+    "{\"id\":\"6d617070-0000-4000-8000-000000000001\",\"hypervisor\":\"VMware\","
+    "\"hypervisorversion\":\"7.0\",\"osnameforhypervisor\":\"debian12_64Guest\",\"osdisplayname\":"
+    "\"Debian GNU/Linux 12 (64-bit)\",\"ostypeid\":\"6f737479-0000-4000-8000-000000000002\"},"
+    "{\"id\":\"6d617070-0000-4000-8000-000000000002\",\"hypervisor\":\"KVM\","
+    "\"hypervisorversion\":\"default\",\"osnameforhypervisor\":\"debian12_64Guest\","
+    "\"osdisplayname\":\"CentOS 4.5 (32-bit)\",\"ostypeid\":"
+    "\"6f737479-0000-4000-8000-000000000001\"},"
+    "{\"id\":\"6d617070-0000-4000-8000-000000000003\",\"hypervisor\":\"VMware\","
+    "\"hypervisorversion\":\"8.0\",\"osnameforhypervisor\":\"windows2019srvNext_64Guest\","
+    "\"osdisplayname\":\"Windows Server 2022 (64-bit)\",\"ostypeid\":"
+    "\"6f737479-0000-4000-8000-000000000004\"}],"
     "\"storagepool\":[],\"vm\":[],\"volume\":[],\"tag\":[]}";
 
 static json_t *
@@ -156,14 +181,20 @@ cs_world_change(struct lab_cloudstack *cs, const json_t *change, struct err **er
     const char *kind = cs_text(change, "kind"), *name = cs_text(change, "name"), *key;
     json_t *array = cs_all(cs, kind), *item, *set = json_object_get(change, "set"), *value;
 
-    if (!json_is_array(array) || !json_is_object(set))
+    bool is_removed = json_is_true(json_object_get(change, "remove"));
+
+    if (!json_is_array(array) || (!json_is_object(set) && !is_removed))
         return err_set(err, E_CONFIG,
                        "a change has a kind (host, storagepool, network ...), a name and what to "
-                       "set");
+                       "set, or remove");
     item = find_named(array, name);
     if (!item)
         return err_set(err, E_CONFIG, "there is no %s called \"%s\"", kind, name);
+    if (is_removed)
+        cs_remove(array, item);
     json_object_foreach (set, key, value) {
+        if (is_removed)
+            break;
         if (json_is_null(value))
             json_object_del(item, key);
         else
@@ -239,6 +270,7 @@ cs_kind_of_param(const char *command, const char *param)
         {"diskofferingid", "diskoffering"},
         {"ostypeid", "ostype"},
         {"osid", "ostype"},
+        {"templateid", "template"},
         {"domainid", "domain"},
         {"projectid", "project"},
         {"virtualmachineid", "vm"},
@@ -259,6 +291,7 @@ cs_kind_of_param(const char *command, const char *param)
         {"listDomains", "domain"},
         {"listAccounts", "account"},
         {"listProjects", "project"},
+        {"listTemplates", "template"},
     };
 
     if (strcmp(param, "id")) {

@@ -55,6 +55,7 @@ struct lab_snapshot {
 struct lab_vm_nic {
     int32_t key;
     char label[64], type[32], mac[18], network[128];
+    char ip[64]; /* that Tools tell; "" none */
 };
 
 /* What a VM is besides; nothing of it changes while the lab runs. */

@@ -198,7 +198,7 @@ static void
 read_nic(const struct node *map, const struct lab *lab, struct draft *draft,
          struct problems *problems)
 {
-    static const char *const KNOWN[] = {"mac", "network", "type", NULL};
+    static const char *const KNOWN[] = {"mac", "network", "type", "ip", NULL};
     struct lab_vm_nic nic = {.network = "VM Network"};
     size_t number = draft->vm->nics.count;
     unsigned parts[6];
@@ -216,6 +216,7 @@ read_nic(const struct node *map, const struct lab *lab, struct draft *draft,
                &parts[4], &parts[5], &tail) != 6)
         problems_add(problems, map, "mac: expected six bytes in hex with colons");
     decode_text(map, "network", nic.network, sizeof(nic.network), problems);
+    decode_text(map, "ip", nic.ip, sizeof(nic.ip), problems);
     (void)node_decode_word(map, "type", NIC_TYPES, &type, problems);
     (void)snprintf(nic.type, sizeof(nic.type), "%s", NIC_CLASSES[type]);
     vec_push(&draft->vm->nics, nic);

@@ -502,6 +502,13 @@ guest(struct lab_vsphere *vs, struct lab_vm *vm)
             struct value *nic = value_object("GuestNicInfo");
 
             value_set(nic, "network", value_string(vm->nics.items[i].network));
+            if (*vm->nics.items[i].ip) {
+                struct value *addresses = value_list("string");
+
+                value_add(addresses, value_string("fe80::250:56ff:fe00:1"));
+                value_add(addresses, value_string(vm->nics.items[i].ip));
+                value_set(nic, "ipAddress", addresses);
+            }
             value_set(nic, "macAddress", value_string(vm->nics.items[i].mac));
             value_set(nic, "connected", value_bool(true));
             value_set(nic, "deviceConfigId", value_int(vm->nics.items[i].key));

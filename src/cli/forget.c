@@ -20,6 +20,7 @@
 #include "cli/command.h"
 #include "cli/select.h"
 #include "cli/text.h"
+#include "cloudstack/cloudstack.h"
 #include "config/config.h"
 #include "migration/migration.h"
 #include "qcow2/qcow2.h"
@@ -96,6 +97,14 @@ check_import(struct forgetting *f, struct err **err)
     if (store_intent_get(f->store, f->record.id, "import_vm", &is_there, &intent, err) < 0)
         return -1;
     store_intent_done(&intent);
+    for (size_t i = 0; i < f->disks.count && !is_there; i++) {
+        CLEANUP(free_charp) char *step = xasprintf("import_volume:%s", f->disks.items[i].address);
+
+        intent = (struct store_intent){0};
+        if (store_intent_get(f->store, f->record.id, step, &is_there, &intent, err) < 0)
+            return -1;
+        store_intent_done(&intent);
+    }
     if (!is_there)
         return 0;
     err_set(err, E_USAGE, "its import was begun, and how it ended is not known");
@@ -403,6 +412,51 @@ remove_record(struct forgetting *f, struct err **err)
 }
 
 static int
+remove_empty_vm(const struct forgetting *f, char **ret_left, struct err **err)
+{
+    const struct config *c = f->config;
+    const struct cloudstack_options options = {
+        .endpoint = c->cloudstack.endpoint,
+        .api_key = c->cloudstack.api_key,
+        .secret_key = c->cloudstack.secret_key,
+        .trust = {.ca_file = c->cloudstack.ca_file,
+                  .thumbprint = c->cloudstack.thumbprint,
+                  .is_insecure = c->cloudstack.is_insecure,
+                  .config_key = "cloudstack"},
+        .timeout_ms = (int)c->cloudstack.timeout_seconds * 1000,
+    };
+    CLEANUP(cloudstack_freep) struct cloudstack *cs = NULL;
+
+    if (cloudstack_connect(&options, &cs, err) < 0)
+        return -1;
+    return migration_remove_shell(f->store, f->record.id, cs, ret_left, err);
+}
+
+/* A VM without disks that was deployed for the import goes too.  One that cannot be removed is told: it
+ * holds nothing of ours. */
+static int
+remove_shell(const struct forgetting *f, struct err **err)
+{
+    const struct store_subject vm = {.scope = STORE_VM, .migration = f->record.id};
+    CLEANUP(free_charp) char *id = NULL, *left = NULL;
+    CLEANUP(err_freep) struct err *failure = NULL;
+
+    if (f->record.cloudstack_vm_id)
+        return 0;
+    if (store_setting_get(f->store, &vm, MIGRATION_SHELL_VM, &id, err) < 0)
+        return -1;
+    if (!id)
+        return 0;
+    if (remove_empty_vm(f, &left, &failure) == 0 && !left)
+        printf("[forget] removed the VM %s, which was deployed for the import\n", id);
+    else
+        printf("[forget] the VM %s, which was deployed for the import, stays in CloudStack (%s): "
+               "remove it there\n",
+               id, failure ? err_message(failure) : "it has volumes");
+    return 0;
+}
+
+static int
 forget_locked(struct forgetting *f, const struct vm_view *view, struct err **err)
 {
     if (load_record(f, view, err) < 0)
@@ -412,7 +466,8 @@ forget_locked(struct forgetting *f, const struct vm_view *view, struct err **err
     name_directory(f);
     if (describe(f, err) < 0 || (!f->values->yes && ask(err) < 0))
         return -1;
-    if (remove_snapshots(f, err) < 0 || remove_files(f, err) < 0 || remove_record(f, err) < 0)
+    if (remove_snapshots(f, err) < 0 || remove_files(f, err) < 0 || remove_shell(f, err) < 0 ||
+        remove_record(f, err) < 0)
         return err_hint(err, "the same command goes on where it stopped");
     printf("[forget] moref=%s forgotten%s%s\n", f->record.vm_moref,
            f->renamed ? "; its logs are kept in " : "", f->renamed ? f->renamed : "");

@@ -80,8 +80,7 @@ int cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeo
                         json_t **ret_result, struct err **err);
 
 /* After a lost answer the server may be working on a job whose id we never saw.  Waits until none of
- * our account's jobs of @command (importVm, importVolume, attachVolume, addNicToVirtualMachine,
- * startVirtualMachine) is pending, twice in a row; only then does a lookup tell the truth.
+ * our account's jobs of @command (one of those below) is pending, twice in a row; only then does a lookup tell the truth.
  * E_TIMEOUT after @timeout_ms (0: 1 h). */
 int cloudstack_settle(struct cloudstack *cs, const char *command, int64_t timeout_ms,
                       struct err **err);
@@ -92,7 +91,7 @@ struct cloudstack_import_vm {
     const char *name, *display_name, *zone_id, *cluster_id, *storage_id, *disk_path, *network_id,
         *service_offering_id;
     const char *os_type_id; /* sent as osid where the server knows it; may be NULL */
-    const char *mac;        /* sent where the server knows it; may be NULL */
+    const char *mac, *ip;   /* sent where the server knows them; may be NULL */
     const char *account, *domain_id, *project_id; /* may be NULL */
     const struct cloudstack_params
         *details; /* "rootDiskController"="virtio", ...; sent as details[0].* */
@@ -100,13 +99,47 @@ struct cloudstack_import_vm {
 int cloudstack_import_vm(struct cloudstack *cs, const struct cloudstack_import_vm *import,
                          char **ret_job_id, struct err **err);
 int cloudstack_add_nic(struct cloudstack *cs, const char *vm_id, const char *network_id,
-                       const char *mac, char **ret_job_id, struct err **err); /* mac may be NULL */
+                       const char *mac, const char *ip, /* may be NULL */
+                       char **ret_job_id, struct err **err);
+int cloudstack_remove_nic(struct cloudstack *cs, const char *vm_id, const char *nic_id,
+                          char **ret_job_id, struct err **err);
+int cloudstack_make_nic_default(struct cloudstack *cs, const char *vm_id, const char *nic_id,
+                                char **ret_job_id, struct err **err);
+int cloudstack_set_nic_ip(struct cloudstack *cs, const char *nic_id, const char *ip,
+                          char **ret_job_id, struct err **err);
 int cloudstack_import_volume(struct cloudstack *cs, const char *name, const char *zone_id,
                              const char *storage_id, const char *path, const char *disk_offering_id,
                              const char *account, const char *domain_id, const char *project_id,
                              char **ret_job_id, struct err **err);
+/* @device_id 0 makes it the root volume; negative: the server chooses. */
 int cloudstack_attach_volume(struct cloudstack *cs, const char *volume_id, const char *vm_id,
-                             char **ret_job_id, struct err **err);
+                             int device_id, char **ret_job_id, struct err **err);
+/* A VM that is not started, whose root volume is planned and on no pool. */
+struct cloudstack_nic {
+    const char *network_id, *mac, *ip; /* mac and ip may be NULL */
+};
+struct cloudstack_deploy_vm {
+    const char *id; /* that it is to have */
+    const char *name, *display_name, *zone_id, *service_offering_id, *template_id;
+    const char *uefi_mode;                        /* "SECURE", "LEGACY"; NULL: BIOS */
+    const char *account, *domain_id, *project_id; /* may be NULL */
+    const struct cloudstack_nic *nics;
+    size_t nic_count;
+    const struct cloudstack_params *details;
+};
+int cloudstack_deploy_vm(struct cloudstack *cs, const struct cloudstack_deploy_vm *deploy,
+                         char **ret_job_id, struct err **err);
+int cloudstack_detach_volume(struct cloudstack *cs, const char *volume_id, char **ret_job_id,
+                             struct err **err);
+/* Synchronous.  The volume's file goes with it, if it has one: the caller knows that it has not. */
+int cloudstack_delete_volume(struct cloudstack *cs, const char *volume_id, struct err **err);
+/* The same warning. */
+int cloudstack_expunge_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id,
+                          struct err **err);
+/* @type "UserVm" or "Volume"; @ids "a,b". */
+int cloudstack_create_tags(struct cloudstack *cs, const char *type, const char *ids,
+                           const struct cloudstack_params *tags, char **ret_job_id,
+                           struct err **err);
 /* Reads the VM's details, merges @details into them (details replace the whole set), sets the OS type
  * (may be NULL).  Synchronous. */
 int cloudstack_update_vm(struct cloudstack *cs, const char *vm_id, const char *os_type_id,
@@ -121,6 +154,13 @@ int cloudstack_find_vm_by_path(struct cloudstack *cs, const char *storage_id, co
                                char **ret_vm_id, struct err **err);
 int cloudstack_find_volume_by_path(struct cloudstack *cs, const char *storage_id, const char *path,
                                    json_t **ret_volume, struct err **err);
+int cloudstack_find_volume(struct cloudstack *cs, const char *volume_id, json_t **ret_volume,
+                           struct err **err);
+/* Those that hang on a VM; *ret_volumes is owned. */
+int cloudstack_list_volumes_of(struct cloudstack *cs, const char *vm_id, json_t **ret_volumes,
+                               struct err **err);
+int cloudstack_has_tag(struct cloudstack *cs, const char *id, const char *key, bool *ret_has,
+                       struct err **err);
 /* What the server finds when it looks at a file of the pool that it does not manage yet
  * (listVolumesForImport); *ret_volume NULL when it sees none. */
 int cloudstack_find_importable(struct cloudstack *cs, const char *storage_id, const char *path,

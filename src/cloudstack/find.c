@@ -90,6 +90,19 @@ cloudstack_get_vm(struct cloudstack *cs, const char *vm_id, json_t **ret_vm, str
 }
 
 int
+cloudstack_find_volume(struct cloudstack *cs, const char *volume_id, json_t **ret_volume,
+                       struct err **err)
+{
+    struct cloudstack_params params = {0};
+    int result;
+
+    params_add(&params, "id", volume_id);
+    result = find_anywhere(cs, "listVolumes", &params, pick_id, volume_id, ret_volume, err);
+    params_done(&params);
+    return result;
+}
+
+int
 cloudstack_find_volume_by_path(struct cloudstack *cs, const char *storage_id, const char *path,
                                json_t **ret_volume, struct err **err)
 {
@@ -118,6 +131,63 @@ cloudstack_find_vm_by_path(struct cloudstack *cs, const char *storage_id, const 
         return -1;
     *ret_vm_id = xstrdup(json_string_value(json_object_get(volume, "virtualmachineid")));
     return 0;
+}
+
+int
+cloudstack_list_volumes_of(struct cloudstack *cs, const char *vm_id, json_t **ret_volumes,
+                           struct err **err)
+{
+    CLEANUP(json_freep) json_t *all = json_array();
+
+    /* What belongs to projects is in no other list. */
+    for (int is_project = 0; is_project <= 1; is_project++) {
+        struct cloudstack_params params = {0};
+        CLEANUP(json_freep) json_t *items = NULL;
+        int result;
+
+        params_add(&params, "virtualmachineid", vm_id);
+        if (is_project)
+            params_add(&params, "projectid", "-1");
+        result = cloudstack_list(cs, "listVolumes", &params, &items, err);
+        params_done(&params);
+        if (result < 0)
+            return -1;
+        json_array_extend(all, items);
+    }
+    *ret_volumes = take(all);
+    return 0;
+}
+
+static const json_t *
+pick_tagged(const json_t *items, const char *key)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (items, i, item) {
+        const char *text = json_string_value(json_object_get(item, "key"));
+
+        if (text && !strcmp(text, key))
+            return item;
+    }
+    return NULL;
+}
+
+int
+cloudstack_has_tag(struct cloudstack *cs, const char *id, const char *key, bool *ret_has,
+                   struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *tag = NULL;
+    int result;
+
+    params_add(&params, "resourceid", id);
+    params_add(&params, "key", key);
+    result = find_anywhere(cs, "listTags", &params, pick_tagged, key, &tag, err);
+    params_done(&params);
+    if (result == 0)
+        *ret_has = tag != NULL;
+    return result;
 }
 
 static int

@@ -2,6 +2,7 @@
 #include "cloudstack/internal.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -45,6 +46,8 @@ cloudstack_import_vm(struct cloudstack *cs, const struct cloudstack_import_vm *i
     if (result == 0)
         result = add_if_known(cs, "importVm", "macaddress", import->mac, &params, err);
     if (result == 0)
+        result = add_if_known(cs, "importVm", "ipaddress", import->ip, &params, err);
+    if (result == 0)
         result = cloudstack_submit(cs, "importVm", &params, ret_job_id, err);
     params_done(&params);
     return result;
@@ -52,7 +55,7 @@ cloudstack_import_vm(struct cloudstack *cs, const struct cloudstack_import_vm *i
 
 int
 cloudstack_add_nic(struct cloudstack *cs, const char *vm_id, const char *network_id,
-                   const char *mac, char **ret_job_id, struct err **err)
+                   const char *mac, const char *ip, char **ret_job_id, struct err **err)
 {
     struct cloudstack_params params = {0};
     int result;
@@ -60,6 +63,7 @@ cloudstack_add_nic(struct cloudstack *cs, const char *vm_id, const char *network
     params_add(&params, "virtualmachineid", vm_id);
     params_add(&params, "networkid", network_id);
     params_add_optional(&params, "macaddress", mac);
+    params_add_optional(&params, "ipaddress", ip);
     result = cloudstack_submit(cs, "addNicToVirtualMachine", &params, ret_job_id, err);
     params_done(&params);
     return result;
@@ -89,26 +93,149 @@ cloudstack_import_volume(struct cloudstack *cs, const char *name, const char *zo
 
 int
 cloudstack_attach_volume(struct cloudstack *cs, const char *volume_id, const char *vm_id,
-                         char **ret_job_id, struct err **err)
+                         int device_id, char **ret_job_id, struct err **err)
 {
     struct cloudstack_params params = {0};
+    char device[16];
     int result;
 
     params_add(&params, "id", volume_id);
     params_add(&params, "virtualmachineid", vm_id);
+    if (device_id >= 0) {
+        (void)snprintf(device, sizeof(device), "%d", device_id);
+        params_add(&params, "deviceid", device);
+    }
     result = cloudstack_submit(cs, "attachVolume", &params, ret_job_id, err);
     params_done(&params);
     return result;
 }
 
-int
-cloudstack_start_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id, struct err **err)
+/* An asynchronous command with up to two parameters. */
+static int
+submit_small(struct cloudstack *cs, const char *command, const char *name, const char *value,
+             const char *name2, const char *value2, char **ret_job_id, struct err **err)
 {
     struct cloudstack_params params = {0};
     int result;
 
-    params_add(&params, "id", vm_id);
-    result = cloudstack_submit(cs, "startVirtualMachine", &params, ret_job_id, err);
+    params_add(&params, name, value);
+    if (name2)
+        params_add(&params, name2, value2);
+    result = cloudstack_submit(cs, command, &params, ret_job_id, err);
+    params_done(&params);
+    return result;
+}
+
+int
+cloudstack_remove_nic(struct cloudstack *cs, const char *vm_id, const char *nic_id,
+                      char **ret_job_id, struct err **err)
+{
+    return submit_small(cs, "removeNicFromVirtualMachine", "virtualmachineid", vm_id, "nicid",
+                        nic_id, ret_job_id, err);
+}
+
+int
+cloudstack_make_nic_default(struct cloudstack *cs, const char *vm_id, const char *nic_id,
+                            char **ret_job_id, struct err **err)
+{
+    return submit_small(cs, "updateDefaultNicForVirtualMachine", "virtualmachineid", vm_id, "nicid",
+                        nic_id, ret_job_id, err);
+}
+
+int
+cloudstack_set_nic_ip(struct cloudstack *cs, const char *nic_id, const char *ip, char **ret_job_id,
+                      struct err **err)
+{
+    return submit_small(cs, "updateVmNicIp", "nicid", nic_id, "ipaddress", ip, ret_job_id, err);
+}
+
+int
+cloudstack_start_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id, struct err **err)
+{
+    return submit_small(cs, "startVirtualMachine", "id", vm_id, NULL, NULL, ret_job_id, err);
+}
+
+int
+cloudstack_detach_volume(struct cloudstack *cs, const char *volume_id, char **ret_job_id,
+                         struct err **err)
+{
+    return submit_small(cs, "detachVolume", "id", volume_id, NULL, NULL, ret_job_id, err);
+}
+
+int
+cloudstack_expunge_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id, struct err **err)
+{
+    return submit_small(cs, "destroyVirtualMachine", "id", vm_id, "expunge", "true", ret_job_id,
+                        err);
+}
+
+int
+cloudstack_delete_volume(struct cloudstack *cs, const char *volume_id, struct err **err)
+{
+    struct cloudstack_params params = {0};
+    CLEANUP(json_freep) json_t *answer = NULL;
+    int result;
+
+    params_add(&params, "id", volume_id);
+    result = cloudstack_call(cs, CALL_WRITE, "deleteVolume", &params, &answer, err);
+    params_done(&params);
+    return result;
+}
+
+static void
+add_indexed(struct cloudstack_params *params, const char *list, size_t index, const char *key,
+            const char *value)
+{
+    CLEANUP(free_charp) char *name = xasprintf("%s[%zu].%s", list, index, key);
+
+    params_add_optional(params, name, value);
+}
+
+int
+cloudstack_create_tags(struct cloudstack *cs, const char *type, const char *ids,
+                       const struct cloudstack_params *tags, char **ret_job_id, struct err **err)
+{
+    struct cloudstack_params params = {0};
+    int result;
+
+    params_add(&params, "resourcetype", type);
+    params_add(&params, "resourceids", ids);
+    for (size_t i = 0; i < tags->count; i++) {
+        add_indexed(&params, "tags", i, "key", tags->items[i].name);
+        add_indexed(&params, "tags", i, "value", tags->items[i].value);
+    }
+    result = cloudstack_submit(cs, "createTags", &params, ret_job_id, err);
+    params_done(&params);
+    return result;
+}
+
+int
+cloudstack_deploy_vm(struct cloudstack *cs, const struct cloudstack_deploy_vm *deploy,
+                     char **ret_job_id, struct err **err)
+{
+    struct cloudstack_params params = {0};
+    int result;
+
+    params_add(&params, "customid", deploy->id);
+    params_add(&params, "startvm", "false");
+    params_add(&params, "name", deploy->name);
+    params_add_optional(&params, "displayname", deploy->display_name);
+    params_add(&params, "zoneid", deploy->zone_id);
+    params_add(&params, "hypervisor", "KVM");
+    params_add(&params, "serviceofferingid", deploy->service_offering_id);
+    params_add(&params, "templateid", deploy->template_id);
+    if (deploy->uefi_mode) {
+        params_add(&params, "boottype", "UEFI");
+        params_add(&params, "bootmode", strcmp(deploy->uefi_mode, "SECURE") ? "Legacy" : "Secure");
+    }
+    for (size_t i = 0; i < deploy->nic_count; i++) {
+        add_indexed(&params, "iptonetworklist", i, "networkid", deploy->nics[i].network_id);
+        add_indexed(&params, "iptonetworklist", i, "mac", deploy->nics[i].mac);
+        add_indexed(&params, "iptonetworklist", i, "ip", deploy->nics[i].ip);
+    }
+    params_add_owner(&params, deploy->account, deploy->domain_id, deploy->project_id);
+    params_add_details(&params, deploy->details);
+    result = cloudstack_submit(cs, "deployVirtualMachine", &params, ret_job_id, err);
     params_done(&params);
     return result;
 }

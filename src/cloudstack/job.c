@@ -10,7 +10,7 @@
 
 #define DEFAULT_WAIT_MS (60LL * 60 * 1000)
 /* The source is off while jobs run: short ones are to be noticed soon. */
-#define FIRST_POLL_MS   100
+#define FIRST_POLL_MS   50
 
 enum job_status {
     JOB_PENDING = 0,
@@ -107,7 +107,8 @@ cloudstack_job_wait(struct cloudstack *cs, const char *job_id, int64_t timeout_m
         }
         if (cloudstack_pause(cs, MIN(pause_ms, MAX(end - clock_monotonic_ms(), 1)), err) < 0)
             return -1;
-        pause_ms = MIN(pause_ms + pause_ms / 2, cs->poll_ms);
+        pause_ms =
+            MIN(pause_ms + pause_ms / 4, cs->poll_ms); /* at most a fifth is waited in vain */
     }
 }
 
@@ -119,9 +120,18 @@ static const char *
 class_of(const char *command)
 {
     static const char *const CLASSES[][2] = {
-        {"importVm", "ImportVmCmd"},           {"importVolume", "ImportVolumeCmd"},
-        {"attachVolume", "AttachVolumeCmd"},   {"addNicToVirtualMachine", "AddNicToVMCmd"},
+        {"importVm", "ImportVmCmd"},
+        {"importVolume", "ImportVolumeCmd"},
+        {"attachVolume", "AttachVolumeCmd"},
+        {"addNicToVirtualMachine", "AddNicToVMCmd"},
         {"startVirtualMachine", "StartVMCmd"},
+        {"deployVirtualMachine", "DeployVMCmd"},
+        {"detachVolume", "DetachVolumeCmd"},
+        {"createTags", "CreateTagsCmd"},
+        {"destroyVirtualMachine", "DestroyVMCmd"},
+        {"removeNicFromVirtualMachine", "RemoveNicFromVMCmd"},
+        {"updateDefaultNicForVirtualMachine", "UpdateDefaultNicForVMCmd"},
+        {"updateVmNicIp", "UpdateVmNicIpCmd"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(CLASSES); i++)

@@ -273,6 +273,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "specs_dir",
                                        "workdir",
                                        "verify",
+                                       "import_method",
                                        "extents",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
@@ -285,6 +286,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     const struct node *map = node_decode_map(root, "migration", problems);
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
+    int import_method = (int)config->migration.import_method;
 
     node_check_keys(map, keys, problems);
     decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
@@ -292,6 +294,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.quiesce = (enum config_quiesce)quiesce;
     decode_shutdown(map, &shutdown, problems);
     config->migration.shutdown = (enum config_shutdown)shutdown;
+    decode_import(map, &import_method, problems);
+    config->migration.import_method = (enum config_import)import_method;
     decode_verify(map, &verify, problems);
     config->migration.verify = (enum config_verify)verify;
     decode_extents(map, &extents, problems);

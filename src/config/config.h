@@ -34,12 +34,18 @@ enum config_extents {
     CONFIG_EXTENTS_NONE,
 };
 
+/* How CloudStack gets the VM: importVm makes it of the boot disk; or a VM is deployed without being
+ * started, and its root volume swapped for the boot disk. */
+enum config_import { CONFIG_IMPORT_VM, CONFIG_IMPORT_SHELL };
+
 /* What a spec may leave to `cloudstack_defaults`. */
 struct config_target {
     char *zone_id, *cluster_id, *storage_id, *network_id, *service_offering_id, *disk_offering_id,
         *os_type_id, *boot_type /* "BIOS" | "UEFI" */, *boot_mode /* "Legacy" | "Secure" */,
         *root_disk_controller, *nic_adapter;
-    char *account, *domain_id, *project_id; /* ours, not the existing tool's */
+    char *account, *domain_id, *project_id; /* ours, not the existing tool's, as what follows */
+    char *template_id;            /* of the VM that `shell` deploys; NULL: any that is ready */
+    char *placeholder_network_id; /* for importVm where it cannot be told a MAC address */
 };
 
 /* How VDDK is used: `migration.vddk`. */
@@ -76,6 +82,7 @@ struct config {
         enum config_shutdown shutdown;
         enum config_verify verify;
         enum config_extents extents;
+        enum config_import import_method;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t cutover_max_downtime;    /* seconds; 0: any */
         int64_t parallel_disks, parallel_vms;
@@ -129,7 +136,9 @@ struct spec_nic {
     char *source_label, *source_network, *source_mac;
     int64_t source_device_key, source_index;
     char *network_id;
+    char *ip; /* an IPv4 address, or SPEC_IP_KEEP; NULL: CloudStack chooses */
 };
+#define SPEC_IP_KEEP "keep" /* the address that the source's Tools tell */
 VEC_DECLARE(spec_nics, struct spec_nic);
 
 struct spec {
@@ -150,6 +159,7 @@ struct spec {
     enum config_shutdown shutdown;
     enum config_verify verify; /* sample */
     enum config_extents extents;
+    enum config_import import_method;
     int64_t parallel_disks;
     bool start_vm_after_import;
     struct rate_schedule bandwidth; /* of reading, but for the final sync */

@@ -155,6 +155,8 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
                                                    (int)config->migration.verify);
     spec->extents = (enum config_extents)first_known(own->extents, defaults->extents,
                                                      (int)config->migration.extents);
+    spec->import_method = (enum config_import)first_known(
+        own->import_method, defaults->import_method, (int)config->migration.import_method);
     spec->bandwidth = own->bandwidth.text[0] ? own->bandwidth : defaults->bandwidth;
     spec->vddk = own->vddk;
     vddk_fill(&spec->vddk, &defaults->vddk);

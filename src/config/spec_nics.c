@@ -2,6 +2,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <arpa/inet.h>
+
 #include "base/util.h"
 #include "config/spec_parts.h"
 #include "config/values.h"
@@ -14,6 +16,7 @@ nic_done(struct spec_nic *nic)
     free(nic->source_network);
     free(nic->source_mac);
     free(nic->network_id);
+    free(nic->ip);
 }
 
 void
@@ -35,6 +38,7 @@ spec_nics_copy(struct spec_nics *nics, const struct spec_nics *from)
         nic.source_network = xstrdup(nic.source_network);
         nic.source_mac = xstrdup(nic.source_mac);
         nic.network_id = xstrdup(nic.network_id);
+        nic.ip = xstrdup(nic.ip);
         vec_push(nics, nic);
     }
 }
@@ -58,13 +62,33 @@ compare_nics(const void *a, const void *b)
     return order ? order : strcmp(x->key, y->key);
 }
 
+/* "auto" is as good as absent. */
+static void
+decode_ip(const struct node *node, struct spec_nic *nic, struct problems *problems)
+{
+    struct in_addr address;
+
+    decode_text(node, "ip", &nic->ip, problems);
+    if (!nic->ip)
+        return;
+    if (!strcasecmp(nic->ip, "auto")) {
+        free(take(nic->ip));
+    } else if (!strcasecmp(nic->ip, SPEC_IP_KEEP)) {
+        free(nic->ip);
+        nic->ip = xstrdup(SPEC_IP_KEEP);
+    } else if (inet_pton(AF_INET, nic->ip, &address) != 1) {
+        problems_add(problems, node_get(node, "ip"),
+                     "expected keep, auto or an IPv4 address such as 10.1.1.7");
+    }
+}
+
 static void
 decode_nic(const struct node *node, const char *key, struct spec_nic *nic,
            struct problems *problems)
 {
     static const char *const keys[] = {
         "source_label",      "source_network", "source_mac", "source_index",
-        "source_device_key", "networkid",      NULL};
+        "source_device_key", "networkid",      "ip",         NULL};
 
     nic->key = xstrdup(key);
     node_check_keys(node, keys, problems);
@@ -74,6 +98,7 @@ decode_nic(const struct node *node, const char *key, struct spec_nic *nic,
     node_decode_int(node, "source_device_key", 0, INT32_MAX, &nic->source_device_key, problems);
     node_decode_int(node, "source_index", 0, INT32_MAX, &nic->source_index, problems);
     decode_text(node, "networkid", &nic->network_id, problems);
+    decode_ip(node, nic, problems);
 }
 
 /* CloudStack has at most one NIC of a VM on a network, and says so only at the very end. */

@@ -14,6 +14,7 @@ struct spec_parts {
     int64_t readers, parallel_disks;         /* 0: not set */
     int run_virt_v2v, start_vm_after_import; /* -1: not set */
     int quiesce, shutdown, verify, extents;  /* -1: not set */
+    int import_method;                       /* -1: not set */
     struct rate_schedule bandwidth;          /* text "": not set */
     struct config_vddk vddk;                 /* see CONFIG_VDDK_UNSET */
     struct config_target target;

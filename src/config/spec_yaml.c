@@ -72,6 +72,7 @@ append_migration(struct str *s, const struct spec *spec)
     append_text(s, 2, "shutdown_mode", shutdown_word(spec->shutdown));
     append_text(s, 2, "verify", verify_word(spec->verify));
     append_text(s, 2, "extents", extents_word(spec->extents));
+    append_text(s, 2, "import_method", import_word(spec->import_method));
     append_flag(s, "start_vm_after_import", spec->start_vm_after_import);
     if (spec->bandwidth.text[0])
         append_text(s, 2, "bandwidth_limit", spec->bandwidth.text);
@@ -90,6 +91,7 @@ append_nic(struct str *s, const struct spec_nic *nic)
     str_appendf(s, "        source_device_key: %" PRId64 "\n", nic->source_device_key);
     str_appendf(s, "        source_index: %" PRId64 "\n", nic->source_index);
     append_text(s, 8, "networkid", nic->network_id);
+    append_text(s, 8, "ip", nic->ip);
 }
 
 static void

@@ -79,6 +79,7 @@ static const char *const quiesce_words[] = {"auto", "true", "false", NULL};
 static const char *const shutdown_words[] = {"auto", "force", "manual", NULL};
 static const char *const extents_words[] = {"auto", "cbt", "allocated", "none", NULL};
 
+static const char *const import_words[] = {"importvm", "shell", NULL};
 static const char *const verify_words[] = {"none", "sample", "full", NULL};
 
 void
@@ -127,6 +128,13 @@ decode_extents(const struct node *map, int *value, struct problems *problems)
 }
 
 void
+decode_import(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "import_method"))
+        node_decode_word(map, "import_method", import_words, value, problems);
+}
+
+void
 decode_rates(const struct node *map, const char *key, struct rate_schedule *value,
              struct problems *problems)
 {
@@ -148,6 +156,12 @@ const char *
 shutdown_word(enum config_shutdown shutdown)
 {
     return shutdown_words[shutdown];
+}
+
+const char *
+import_word(enum config_import import)
+{
+    return import_words[import];
 }
 
 const char *
@@ -177,6 +191,8 @@ const struct target_field target_fields[] = {
     FIELD("account", account, false),
     FIELD("domainid", domain_id, false),
     FIELD("projectid", project_id, false),
+    FIELD("templateid", template_id, false),
+    FIELD("placeholder_networkid", placeholder_network_id, false),
 };
 const size_t target_field_count = ARRAY_SIZE(target_fields);
 
@@ -205,6 +221,8 @@ target_keys(bool has_nics)
         "account",
         "domainid",
         "projectid",
+        "templateid",
+        "placeholder_networkid",
         NULL,
     };
 

@@ -174,6 +174,7 @@ migration_stage_final_sync(struct migration *m, struct err **err)
         return -1;
     if (copy_changes(m, &used_snapshot, err) < 0)
         return err_wrap(err, "final sync");
+    migration_log(m, LOG_INFO, "Final sync: all is copied; checking source and images");
     if (look_at_source(m, &is_on, err) < 0)
         return -1;
     if (is_on)

@@ -1,123 +1,91 @@
 /* Data disks become volumes of the VM; then it gets its settings and is started. */
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "migration/step.h"
+#include "migration/import.h"
 
-static char *
-id_of_volume(const json_t *result)
-{
-    return xstrdup(step_text(json_object_get(result, "volume"), "id"));
-}
-
+/* The spec's OS type, else the one that was settled; owned, NULL: none. */
 static int
-submit_import_volume(const struct step *step, char **ret_job_id, struct err **err)
+os_type_of(const struct migration *m, char **ret_id, struct err **err)
 {
-    const struct config_target *target = &step->m->spec->target;
-    const char *path = step_base_name(step->disk->target_path);
-
-    return cloudstack_import_volume(step->m->cloudstack, path, target->zone_id,
-                                    step->disk->storage_id, path, step->disk->disk_offering_id,
-                                    target->account, target->domain_id, target->project_id,
-                                    ret_job_id, err);
-}
-
-static int
-lookup_volume(const struct step *step, char **ret_result, struct err **err)
-{
-    json_t *volume = NULL;
-
-    if (cloudstack_find_volume_by_path(step->m->cloudstack, step->disk->storage_id,
-                                       step_base_name(step->disk->target_path), &volume, err) < 0)
-        return -1;
-    *ret_result = xstrdup(step_text(volume, "id"));
-    json_decref(volume);
+    if (!m->spec->target.os_type_id)
+        return import_get(m, IMPORT_OS_TYPE, ret_id, err);
+    *ret_id = xstrdup(m->spec->target.os_type_id);
     return 0;
 }
 
+/* The VM's settings: all of them, because what importVm was told it may not have known. */
 static int
-submit_attach(const struct step *step, char **ret_job_id, struct err **err)
+submit_update(const struct step *step, char **ret_job_id, struct err **err)
 {
-    return cloudstack_attach_volume(step->m->cloudstack, step->disk->volume_id,
-                                    step->m->record.cloudstack_vm_id, ret_job_id, err);
+    const struct migration *m = step->m;
+    CLEANUP(free_charp) char *os_type = NULL;
+    struct import_details details = {0};
+    int result;
+
+    *ret_job_id = NULL;
+    if (os_type_of(m, &os_type, err) < 0)
+        return -1;
+    import_details_devices(m, &details);
+    result = cloudstack_update_vm(m->cloudstack, m->record.cloudstack_vm_id, os_type,
+                                  &details.params, err);
+    import_details_done(&details);
+    return result;
+}
+
+static bool
+has_details(const json_t *vm, const struct cloudstack_params *wanted)
+{
+    const json_t *details = json_object_get(vm, "details");
+
+    for (size_t i = 0; i < wanted->count; i++) {
+        const char *value = step_text(details, wanted->items[i].name);
+
+        if (!value || strcmp(value, wanted->items[i].value) != 0)
+            return false;
+    }
+    return true;
 }
 
 static int
-lookup_attached(const struct step *step, char **ret_result, struct err **err)
+lookup_update(const struct step *step, char **ret_result, struct err **err)
 {
-    json_t *volume = NULL;
-    const char *vm_id;
+    CLEANUP(free_charp) char *os_type = NULL;
+    struct import_details details = {0};
+    const char *wanted, *type;
+    json_t *vm = NULL;
 
-    if (cloudstack_find_volume_by_path(step->m->cloudstack, step->disk->storage_id,
-                                       step_base_name(step->disk->target_path), &volume, err) < 0)
+    if (os_type_of(step->m, &os_type, err) < 0 ||
+        cloudstack_get_vm(step->m->cloudstack, step->m->record.cloudstack_vm_id, &vm, err) < 0)
         return -1;
-    vm_id = step_text(volume, "virtualmachineid");
-    *ret_result =
-        vm_id && !strcmp(vm_id, step->m->record.cloudstack_vm_id) ? xstrdup("done") : NULL;
-    json_decref(volume);
+    import_details_devices(step->m, &details);
+    wanted = os_type ? os_type : "";
+    type = step_text(vm, "ostypeid") ? step_text(vm, "ostypeid") : step_text(vm, "guestosid");
+    if (vm && has_details(vm, &details.params) && (!*wanted || (type && !strcasecmp(type, wanted))))
+        *ret_result = xstrdup("done");
+    import_details_done(&details);
+    json_decref(vm);
     return 0;
-}
-
-static int
-import_volume(struct migration *m, struct store_disk *disk, struct err **err)
-{
-    CLEANUP(free_charp) char *name = xasprintf("import_volume:%s", disk->address);
-    CLEANUP(free_charp) char *volume_id = NULL;
-    struct step step = {.m = m,
-                        .name = name,
-                        .disk = disk,
-                        .command = "importVolume",
-                        .submit = submit_import_volume,
-                        .lookup = lookup_volume,
-                        .result_of = id_of_volume};
-
-    if (disk->volume_id)
-        return 0;
-    if (step_do(&step, &volume_id, err) < 0)
-        return -1;
-    disk->volume_id = take(volume_id);
-    migration_log(m, LOG_INFO, "[%s] imported data volume volume_id=%s", disk->name,
-                  disk->volume_id);
-    return migration_save(m, err);
-}
-
-static int
-attach_volume(struct migration *m, struct store_disk *disk, struct err **err)
-{
-    CLEANUP(free_charp) char *name = xasprintf("attach_volume:%s", disk->address);
-    CLEANUP(free_charp) char *result = NULL;
-    struct step step = {.m = m,
-                        .name = name,
-                        .disk = disk,
-                        .command = "attachVolume",
-                        .submit = submit_attach,
-                        .lookup = lookup_attached,
-                        .result_of = step_done};
-
-    if (disk->attached_to_vm_id)
-        return 0;
-    if (step_do(&step, &result, err) < 0)
-        return -1;
-    disk->attached_to_vm_id = xstrdup(m->record.cloudstack_vm_id);
-    return migration_save(m, err);
 }
 
 static int
 configure_vm(struct migration *m, struct err **err)
 {
-    struct cloudstack_params details = {0};
-    int result = 0;
+    CLEANUP(free_charp) char *result = NULL;
+    const struct step step = {.m = m,
+                              .name = "update_vm",
+                              .command = "updateVirtualMachine",
+                              .submit = submit_update,
+                              .lookup = lookup_update,
+                              .result_of = step_done,
+                              .is_sync = true};
 
     if (m->record.is_cloudstack_configured)
         return 0;
-    migration_vm_details(m, &details);
-    if (details.count || m->spec->target.os_type_id)
-        result = cloudstack_update_vm(m->cloudstack, m->record.cloudstack_vm_id,
-                                      m->spec->target.os_type_id, &details, err);
-    vec_done(&details);
-    if (result < 0)
+    if (step_do(&step, &result, err) < 0)
         return err_wrap(err, "settings of the imported VM");
     m->record.is_cloudstack_configured = true;
     return migration_save(m, err);
@@ -201,15 +169,12 @@ remove_digests(const struct migration *m)
 int
 migration_stage_import_data(struct migration *m, struct err **err)
 {
-    for (size_t i = 0; i < m->disks.count; i++) {
-        struct store_disk *disk = &m->disks.items[i];
-
-        if (disk->is_boot)
-            continue;
-        if (import_volume(m, disk, err) < 0 || attach_volume(m, disk, err) < 0)
-            return -1;
-    }
-    if (configure_vm(m, err) < 0 || start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
+    if (import_volumes(m, false, err) < 0 || import_attach_and_tag(m, err) < 0)
+        return -1;
+    if (configure_vm(m, err) < 0)
+        return -1;
+    migration_log(m, LOG_INFO, "The VM is imported: vm_id=%s", m->record.cloudstack_vm_id);
+    if (start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
         return -1;
     /* A call of a run that was killed may be carried out long after: nothing is left.  The cutover
      * is over, so that waiting for it costs nobody anything. */

@@ -1,68 +1,13 @@
 /* The root disk becomes a VM of CloudStack, with its NICs. */
-#include <inttypes.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
-#include "migration/step.h"
-
-VEC_DECLARE(text_vec, char *);
-
-void
-migration_add_detail(struct cloudstack_params *details, const char *name, const char *value)
-{
-    if (value && *value)
-        vec_push(details, ((struct cloudstack_param){name, value}));
-}
-
-void
-migration_vm_details(const struct migration *m, struct cloudstack_params *details)
-{
-    const char *controller = m->spec->target.root_disk_controller;
-
-    /* The existing tool's word for what CloudStack's agent knows as a libvirt bus name. */
-    if (controller && !strcasecmp(controller, "virtio-scsi"))
-        controller = "scsi";
-    migration_add_detail(details, "rootDiskController", controller);
-    migration_add_detail(details, "nicAdapter", m->spec->target.nic_adapter);
-    migration_add_detail(details, "UEFI", preflight_uefi_mode(m->spec, &m->vm));
-}
+#include "migration/import.h"
 
 static char *
 id_of_vm(const json_t *result)
 {
     return xstrdup(step_text(json_object_get(result, "virtualmachine"), "id"));
-}
-
-/* A custom service offering takes its sizes from the source VM. */
-static int
-custom_sizes(const struct migration *m, struct cloudstack_params *details, struct text_vec *owned,
-             struct err **err)
-{
-    json_t *offering = NULL;
-
-    if (cloudstack_get(m->cloudstack, "listServiceOfferings", m->spec->target.service_offering_id,
-                       &offering, err) < 0)
-        return -1;
-    if (json_is_true(json_object_get(offering, "iscustomized"))) {
-        vec_push(owned, xasprintf("%" PRId32, m->vm.cpu_count));
-        migration_add_detail(details, "cpuNumber", owned->items[owned->count - 1]);
-        vec_push(owned, xasprintf("%" PRId32, m->vm.memory_mib));
-        migration_add_detail(details, "memory", owned->items[owned->count - 1]);
-        if (!json_object_get(offering, "cpuspeed"))
-            migration_add_detail(details, "cpuSpeed", "1000");
-    }
-    json_decref(offering);
-    return 0;
-}
-
-static const struct store_disk *
-boot_disk(const struct migration *m)
-{
-    for (size_t i = 0; i < m->disks.count; i++)
-        if (m->disks.items[i].is_boot)
-            return &m->disks.items[i];
-    return &m->disks.items[0];
 }
 
 static int
@@ -71,8 +16,8 @@ submit_import_vm(const struct step *step, char **ret_job_id, struct err **err)
     const struct migration *m = step->m;
     const struct config_target *target = &m->spec->target;
     CLEANUP(free_charp) char *host_name = cloudstack_host_name(m->record.vm_name);
-    struct cloudstack_params details = {0};
-    struct text_vec owned = {0};
+    CLEANUP(free_charp) char *os_type = NULL;
+    struct import_details details = {0};
     struct cloudstack_import_vm import = {
         .name = host_name,
         .display_name = m->record.vm_name,
@@ -82,23 +27,23 @@ submit_import_vm(const struct step *step, char **ret_job_id, struct err **err)
         .disk_path = step_base_name(step->disk->target_path),
         .network_id = step->nic->network_id,
         .service_offering_id = target->service_offering_id,
-        .os_type_id = target->os_type_id,
         .mac = step->nic->mac,
+        .ip = step->nic->ip,
         .account = target->account,
         .domain_id = target->domain_id,
         .project_id = target->project_id,
-        .details = &details,
+        .details = &details.params,
     };
     int result;
 
-    migration_vm_details(m, &details);
-    result = custom_sizes(m, &details, &owned, err);
+    if (import_get(m, IMPORT_OS_TYPE, &os_type, err) < 0)
+        return -1;
+    import.os_type_id = target->os_type_id ? target->os_type_id : os_type;
+    import_details_devices(m, &details);
+    result = import_details_sizes(m, &details, err);
     if (result == 0)
         result = cloudstack_import_vm(m->cloudstack, &import, ret_job_id, err);
-    for (size_t i = 0; i < owned.count; i++)
-        free(owned.items[i]);
-    vec_done(&owned);
-    vec_done(&details);
+    import_details_done(&details);
     return result;
 }
 
@@ -107,85 +52,6 @@ lookup_vm(const struct step *step, char **ret_result, struct err **err)
 {
     return cloudstack_find_vm_by_path(step->m->cloudstack, step->disk->storage_id,
                                       step_base_name(step->disk->target_path), ret_result, err);
-}
-
-static int
-submit_add_nic(const struct step *step, char **ret_job_id, struct err **err)
-{
-    return cloudstack_add_nic(step->m->cloudstack, step->m->record.cloudstack_vm_id,
-                              step->nic->network_id, step->nic->mac, ret_job_id, err);
-}
-
-/* The VM's NIC on that network, borrowed from @vm; NULL when it has none. */
-static const json_t *
-nic_on_network(const json_t *vm, const char *network_id)
-{
-    const json_t *nics = json_object_get(vm, "nic");
-    const json_t *nic;
-    size_t i;
-
-    json_array_foreach (nics, i, nic) {
-        const char *id = step_text(nic, "networkid");
-
-        if (id && !strcasecmp(id, network_id))
-            return nic;
-    }
-    return NULL;
-}
-
-static int
-lookup_nic(const struct step *step, char **ret_result, struct err **err)
-{
-    json_t *vm = NULL;
-
-    if (cloudstack_get_vm(step->m->cloudstack, step->m->record.cloudstack_vm_id, &vm, err) < 0)
-        return -1;
-    *ret_result = vm && nic_on_network(vm, step->nic->network_id) ? xstrdup("done") : NULL;
-    json_decref(vm);
-    return 0;
-}
-
-/* CloudStack replaces a MAC address that it does not like without a word, and older servers cannot be
- * given one: what was kept is compared after the fact. */
-static int
-compare_macs(struct migration *m, const struct preflight_nics *nics, struct err **err)
-{
-    json_t *vm = NULL;
-
-    if (cloudstack_get_vm(m->cloudstack, m->record.cloudstack_vm_id, &vm, err) < 0)
-        return -1;
-    for (size_t i = 0; i < nics->count; i++) {
-        const json_t *nic = nic_on_network(vm, nics->items[i].network_id);
-        const char *mac = nic ? step_text(nic, "macaddress") : NULL;
-
-        if (nics->items[i].mac && mac && strcasecmp(mac, nics->items[i].mac))
-            migration_log(m, LOG_WARNING,
-                          "NIC %s has MAC address %s on CloudStack, %s on the source: this server "
-                          "cannot be told which to use",
-                          nics->items[i].key, mac, nics->items[i].mac);
-    }
-    json_decref(vm);
-    return 0;
-}
-
-static int
-add_nics(struct migration *m, const struct preflight_nics *nics, struct err **err)
-{
-    for (size_t i = 1; i < nics->count; i++) {
-        CLEANUP(free_charp) char *name = xasprintf("add_nic:%s", nics->items[i].key);
-        CLEANUP(free_charp) char *result = NULL;
-        struct step step = {.m = m,
-                            .name = name,
-                            .nic = &nics->items[i],
-                            .command = "addNicToVirtualMachine",
-                            .submit = submit_add_nic,
-                            .lookup = lookup_nic,
-                            .result_of = step_done};
-
-        if (step_do(&step, &result, err) < 0)
-            return -1;
-    }
-    return compare_macs(m, nics, err);
 }
 
 /* Takes note of the VM that CloudStack made. */
@@ -203,13 +69,13 @@ note_vm(struct migration *m, char *vm_id /* taken, may be NULL */, struct err **
 }
 
 static struct step
-import_step(struct migration *m, const struct preflight_nics *nics)
+import_step(struct migration *m, const struct preflight_nic *nic)
 {
     return (struct step){.m = m,
                          .name = "import_vm",
                          .command = "importVm",
-                         .disk = boot_disk(m),
-                         .nic = &nics->items[0],
+                         .disk = import_boot_disk(m),
+                         .nic = nic,
                          .submit = submit_import_vm,
                          .lookup = lookup_vm,
                          .result_of = id_of_vm};
@@ -261,42 +127,69 @@ migration_may_hand_over(struct migration *m, bool *ret_may, struct err **err)
     return 0;
 }
 
+/* What an earlier run may have done, by either way: from then on the files are CloudStack's. */
 static int
-import_root(struct migration *m, const struct preflight_nics *nics, struct err **err)
+recover_vm(struct migration *m, const struct step *step, struct err **err)
 {
-    struct step step = import_step(m, nics);
     char *vm_id = NULL;
+
+    if (step_recover(step, &vm_id, err) < 0 || (!vm_id && import_recover_shell(m, &vm_id, err) < 0))
+        return -1;
+    return note_vm(m, vm_id, err);
+}
+
+static int
+make_vm(struct migration *m, const struct import_nics *nics, struct step *step, struct err **err)
+{
+    struct preflight_nic first = nics->plan.items[0];
+    char *vm_id = NULL;
+
+    if (m->spec->import_method == CONFIG_IMPORT_SHELL) {
+        if (import_fill_shell(m, &vm_id, err) < 0)
+            return -1;
+        return note_vm(m, vm_id, err);
+    }
+    if (import_drop_shell(m, err) < 0 || import_first_network(m, nics, &first.network_id, err) < 0)
+        return -1;
+    if (first.network_id != nics->plan.items[0].network_id)
+        first.mac = first.ip = NULL; /* of the placeholder's NIC */
+    step->nic = &first;
+    if (step_do(step, &vm_id, err) < 0)
+        return -1;
+    return note_vm(m, vm_id, err);
+}
+
+static int
+import_root(struct migration *m, const struct import_nics *nics, struct err **err)
+{
+    struct step step = import_step(m, &nics->plan.items[0]);
     bool may;
 
-    /* First of all what an earlier run may have done: from then on the files are CloudStack's. */
-    if (step_recover(&step, &vm_id, err) < 0 || note_vm(m, take(vm_id), err) < 0)
+    if (m->record.cloudstack_vm_id)
+        return 0;
+    if (recover_vm(m, &step, err) < 0)
         return -1;
     if (m->record.cloudstack_vm_id)
         return 0;
     if (migration_may_hand_over(m, &may, err) < 0)
         return -1;
-    if (!may)
-        return 0;
-    if (step_do(&step, &vm_id, err) < 0)
-        return -1;
-    return note_vm(m, vm_id, err);
+    return may ? make_vm(m, nics, &step, err) : 0;
 }
 
 int
 migration_stage_import_root(struct migration *m, struct err **err)
 {
-    struct preflight_nics nics = {0};
-    int result = -1;
+    struct import_nics nics = {0};
+    int result;
 
-    preflight_plan_nics(m->spec, &m->vm, &nics);
-    if (preflight_check_nics(&nics, err) == 0 && import_root(m, &nics, err) == 0) {
-        result = 0;
-        if (m->record.cloudstack_vm_id) {
-            result = add_nics(m, &nics, err);
-            if (result == 0)
-                result = migration_enter(m, STAGE_IMPORT_DATA_DISK, err);
-        }
+    if (import_nics_plan(m, &nics, err) < 0)
+        return -1;
+    result = import_root(m, &nics, err);
+    if (result == 0 && m->record.cloudstack_vm_id) {
+        result = import_add_nics(m, &nics, err);
+        if (result == 0)
+            result = migration_enter(m, STAGE_IMPORT_DATA_DISK, err);
     }
-    vec_done(&nics);
+    import_nics_done(&nics);
     return result;
 }

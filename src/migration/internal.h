@@ -272,9 +272,10 @@ bool migration_is_cutover_near(struct migration *m);
  * been since the sync.  When not, the stage has been changed to what is to be done first, or, after a
  * conversion, there is an error. */
 int migration_may_hand_over(struct migration *m, bool *ret_may, struct err **err);
-/* import_root.c: what the imported VM is to be like; values are borrowed from @m. */
-void migration_vm_details(const struct migration *m, struct cloudstack_params *details);
-/* Adds a detail unless @value is NULL or empty; borrows both. */
-void migration_add_detail(struct cloudstack_params *details, const char *name, const char *value);
+/* import_plan.c: settles and records what the import will need to know; with `import_method: shell` the
+ * VM is made.  The source is still on. */
+int migration_settle_import(struct migration *m, struct err **err);
+/* The VM in CloudStack that is this migration's own, owned; *ret_vm_id NULL: none yet. */
+int migration_imported_vm(const struct migration *m, char **ret_vm_id, struct err **err);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "store/store.h"
 
+struct cloudstack;
 struct config;
 struct spec;
 struct err;
@@ -83,6 +84,14 @@ int migration_rehearsal_request(struct store *store, const struct store_migratio
 void migration_drop_overlays(const struct store_migration *record, const struct store_disks *disks);
 /* The directory of a disk's overlay; the caller frees. */
 char *migration_overlay_dir(const struct store_migration *record, const struct store_disk *disk);
+
+/* ---- import_shell.c: the VM that `import_method: shell` deploys before the cutover --------------- */
+
+#define MIGRATION_SHELL_VM "import_shell" /* setting of the VM: its id in CloudStack */
+/* Removes it, if there is one and all that hangs on it is the root volume that was planned with it and
+ * has no file.  Else it stays, and *ret_left (owned) is its id. */
+int migration_remove_shell(struct store *store, int64_t migration, struct cloudstack *cs,
+                           char **ret_left, struct err **err);
 
 /* The file of a disk's digests in the migration's directory; the caller frees. */
 char *migration_digests_path(const char *directory, const char *disk_name);

@@ -62,7 +62,8 @@ judge(struct migration *m, const struct preflight_report *report, bool tells_war
 static int
 check(struct migration *m, bool is_cutover, struct err **err)
 {
-    const struct preflight_options options = {
+    CLEANUP(free_charp) char *vm_id = NULL;
+    struct preflight_options options = {
         .config = m->config,
         .specs = &m->spec,
         .count = 1,
@@ -70,12 +71,14 @@ check(struct migration *m, bool is_cutover, struct err **err)
         .cloudstack = m->cloudstack,
         .vm = &m->vm,
         .is_cutover = is_cutover,
-        .imported_vm_id = m->record.cloudstack_vm_id,
         .cancel = m->options->stop,
     };
     struct preflight_report report = {0};
     int result;
 
+    if (migration_imported_vm(m, &vm_id, err) < 0)
+        return -1;
+    options.imported_vm_id = vm_id;
     if (preflight_run(&options, &report, err) < 0)
         return -1;
     result = judge(m, &report, !is_cutover, err);
@@ -99,6 +102,7 @@ migration_preflight(struct migration *m, struct err **err)
 int
 migration_preflight_cutover(struct migration *m, struct err **err)
 {
-    return check(m, true, err) < 0 ? err_wrap(err, "the source stays on: preflight of the cutover")
-                                   : 0;
+    if (check(m, true, err) < 0)
+        return err_wrap(err, "the source stays on: preflight of the cutover");
+    return migration_settle_import(m, err) < 0 ? err_wrap(err, "the source stays on") : 0;
 }

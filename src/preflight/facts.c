@@ -50,6 +50,19 @@ fact_number(const json_t *object, const char *key, double otherwise)
 }
 
 bool
+fact_knows_param(const json_t *facts, const char *command, const char *param)
+{
+    const json_t *params = json_object_get(json_object_get(facts, "apis"), command), *known;
+    size_t i;
+
+    json_array_foreach (params, i, known) {
+        if (!strcasecmp(json_string_value(known), param))
+            return true;
+    }
+    return false;
+}
+
+bool
 fact_is_true(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);

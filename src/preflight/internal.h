@@ -49,6 +49,13 @@ void target_offering_rules(const struct subject *s, const json_t *facts,
                            struct preflight_findings *findings);
 void target_network_rules(const struct subject *s, const json_t *facts,
                           struct preflight_findings *findings);
+void target_address_rules(const struct subject *s, const json_t *facts,
+                          struct preflight_findings *findings);
+void target_import_rules(const struct subject *s, const json_t *facts,
+                         struct preflight_findings *findings);
+/* Appends, with commas, the commands that this VM's import needs and the server does not have. */
+void import_needed_commands(const struct subject *s, const json_t *facts, struct str *missing);
+bool import_uses_placeholder(const struct subject *s, const json_t *facts);
 void target_owner_rules(const struct subject *s, const json_t *facts,
                         struct preflight_findings *findings);
 /* What only all VMs together tell: room in the pools, limits of the owners, and, per VM, names and
@@ -65,6 +72,9 @@ void set_rules(const struct subject *subjects, size_t count, const json_t *facts
  *   zone, cluster, pool, network, service_offering, disk_offering, os_type
  *                                {id: object, or null where there is none}
  *   hosts                        {zone id: [host, ...]}, KVM hosts
+ *   template                     {zone id: [template, ...]}, for KVM, where one will be needed
+ *   guest                        {guest id: {id, description, is_guess}, or null where no OS type fits}
+ *   importable                   {pool id: whether the server looks into it at all}, of old servers
  *   vms                          {network id: [VM, ...]}
  *   owner                        {owner_key(): {account, domain, project: object or null}}
  *   thresholds                   {zone id: {used, allocated}}, where they can be read
@@ -78,6 +88,16 @@ int target_facts_read(struct cloudstack *cs, const struct subject *subjects, siz
 /* Under which `owner` has what @spec names; the caller frees. */
 char *owner_key(const struct spec *spec);
 
+/* ---- os_type.c, choices.c ---------------------------------------------------------------------- */
+
+/* @mappings: those of listGuestOsMapping for this guest id; @types: listOsTypes. */
+void os_type_choose(const char *guest_id, bool is_windows, const json_t *mappings,
+                    const json_t *types, struct preflight_os_type *ret);
+int template_list(struct cloudstack *cs, const char *zone_id, json_t **ret_templates,
+                  struct err **err);
+/* The one the spec names, or one that is ready; borrowed, NULL: none. */
+const json_t *template_choose(const struct spec *spec, const json_t *templates);
+
 /* ---- facts.c: looking into the document above -------------------------------------------------- */
 
 enum fact { FACT_UNKNOWN, FACT_ABSENT, FACT_THERE };
@@ -89,6 +109,8 @@ const char *fact_unread(const json_t *facts, const char *kind);
 const char *fact_text(const json_t *object, const char *key); /* "" when absent */
 /* A number, also one that is written as text; @otherwise when it is absent or none. */
 double fact_number(const json_t *object, const char *key, double otherwise);
+/* Whether listApis shows that parameter of that command. */
+bool fact_knows_param(const json_t *facts, const char *command, const char *param);
 bool fact_is_true(const json_t *object, const char *key);
 bool fact_is_false(const json_t *object, const char *key); /* says so, not just absent */
 /* Whether every tag of @wanted ("a,b") stands in @offered. */
@@ -115,6 +137,7 @@ struct local_facts {
     char *virt_v2v;   /* path of virt-v2v-in-place; NULL: none */
     char *virtio_win; /* ISO or directory; NULL: none */
     bool has_rhsrvany, has_pvvxsvc;
+    bool has_inspector, has_qemu_img;
     bool wants_windows;
 };
 void local_facts_read(const struct config *config, const struct local_wants *wants,

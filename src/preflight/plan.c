@@ -146,10 +146,16 @@ mapped_nic(const struct spec *spec, const struct vsphere_vm *vm, size_t index)
     const struct spec_nic *mapping = &spec->nics.items[index];
     const struct vsphere_nic *source = source_nic(vm, mapping);
 
+    bool keeps_ip = mapping->ip && !strcmp(mapping->ip, SPEC_IP_KEEP);
+
     return (struct preflight_nic){
         .key = mapping->key,
         .network_id = mapping->network_id,
         .mac = source ? source->mac : NULL,
+        .ip = !keeps_ip ? mapping->ip
+              : source  ? source->ip
+                        : NULL,
+        .keeps_ip = keeps_ip,
     };
 }
 
@@ -188,6 +194,37 @@ preflight_check_nics(const struct preflight_nics *nics, struct err **err)
                                 "to another, or leave it out of nic_mappings");
             }
     return 0;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------ */
+
+#define DEFAULT_MHZ 1000
+
+/* Within what a constrained offering allows from below: more than the VM had does no harm. */
+static int32_t
+at_least(int32_t value, const json_t *bounds, const char *key)
+{
+    double min = fact_number(bounds, key, 0);
+
+    return min > value && min <= INT32_MAX ? (int32_t)min : value;
+}
+
+void
+preflight_plan_sizes(const struct vsphere_vm *vm, const json_t *offering,
+                     struct preflight_sizes *ret_sizes)
+{
+    const json_t *bounds = json_object_get(offering, "serviceofferingdetails");
+
+    *ret_sizes = (struct preflight_sizes){0};
+    if (!fact_is_true(offering, "iscustomized"))
+        return;
+    /* An offering may fix some and leave others open. */
+    if (fact_number(offering, "cpunumber", 0) <= 0)
+        ret_sizes->cpus = at_least(vm->cpu_count, bounds, "mincpunumber");
+    if (fact_number(offering, "memory", 0) <= 0)
+        ret_sizes->memory_mib = at_least(vm->memory_mib, bounds, "minmemory");
+    if (fact_number(offering, "cpuspeed", 0) <= 0)
+        ret_sizes->cpu_mhz = DEFAULT_MHZ;
 }
 
 /* ---- the VM ----------------------------------------------------------------------------------- */

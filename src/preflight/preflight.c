@@ -370,6 +370,8 @@ judge_target(struct checking *c)
         target_place_rules(&c->subjects[i], c->target, lists[i]);
         target_offering_rules(&c->subjects[i], c->target, lists[i]);
         target_network_rules(&c->subjects[i], c->target, lists[i]);
+        target_address_rules(&c->subjects[i], c->target, lists[i]);
+        target_import_rules(&c->subjects[i], c->target, lists[i]);
         target_owner_rules(&c->subjects[i], c->target, lists[i]);
     }
     set_rules(c->subjects, c->count, c->target, &c->report.common, lists);

@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 
+#include <jansson.h>
+
 #include "base/vec.h"
 #include "vsphere/vsphere.h"
 
@@ -89,10 +91,13 @@ VEC_DECLARE(preflight_disks, struct preflight_disk);
 int preflight_plan_disks(const struct spec *spec, const struct vsphere_vm *vm,
                          struct preflight_disks *ret_disks, struct err **err);
 
+#define PREFLIGHT_MAX_NICS 32
 struct preflight_nic {
     const char *key; /* for records: the spec's key */
     const char *network_id;
     const char *mac; /* of the source NIC; NULL: none matches */
+    const char *ip;  /* that the spec gives, or that is to be kept; NULL: CloudStack's choice */
+    bool keeps_ip;   /* the guest's, which is not known when `ip` is NULL */
 };
 VEC_DECLARE(preflight_nics, struct preflight_nic);
 /* First the primary. */
@@ -100,6 +105,32 @@ void preflight_plan_nics(const struct spec *spec, const struct vsphere_vm *vm,
                          struct preflight_nics *ret_nics);
 /* E_CONFIG for two NICs on one network. */
 int preflight_check_nics(const struct preflight_nics *nics, struct err **err);
+
+/* What a custom service offering is given; 0: not sent, because the offering says it. */
+struct preflight_sizes {
+    int32_t cpus, memory_mib, cpu_mhz;
+};
+void preflight_plan_sizes(const struct vsphere_vm *vm, const json_t *offering,
+                          struct preflight_sizes *ret_sizes);
+
+/* ---- what is chosen where the spec leaves it open; each asks CloudStack -------------------------- */
+
+struct preflight_os_type {
+    char *id, *description; /* owned; NULL: none fits */
+    bool is_guess;
+};
+/* For the guest id of the source. */
+int preflight_find_os_type(struct cloudstack *cs, const struct vsphere_vm *vm,
+                           struct preflight_os_type *ret_type, struct err **err);
+void preflight_os_type_done(struct preflight_os_type *type);
+/* The template that a VM is deployed with when it is not to be started; *ret_id is owned. */
+int preflight_find_template(struct cloudstack *cs, const struct spec *spec, char **ret_id,
+                            struct err **err);
+/* Whether the network gives out addresses at all. */
+int preflight_has_addresses(struct cloudstack *cs, const char *network_id, bool *ret_has,
+                            struct err **err);
+
+/* ---- identity, firmware, family ---------------------------------------------------------------- */
 
 /* E_SOURCE_CHANGED when moref and uuid of the spec speak of two VMs. */
 int preflight_check_identity(const struct spec *spec, const struct vsphere_vm *vm,

@@ -34,7 +34,8 @@ kind_of(json_t *facts, const char *kind)
 static bool
 is_optional(const char *kind)
 {
-    static const char *const kinds[] = {"apis", "details", "hosts", "thresholds", "vms"};
+    static const char *const kinds[] = {"apis",       "details",    "guest", "hosts",
+                                        "importable", "thresholds", "vms"};
 
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (!strcmp(kinds[i], kind))
@@ -112,6 +113,44 @@ read_object(struct reader *r, const char *kind, const char *command, const char 
     return 0;
 }
 
+/* The OS type that will be chosen where the spec names none. */
+static int
+read_guest(struct reader *r, const struct subject *s, struct err **err)
+{
+    const char *guest_id = s->vm ? s->vm->guest_id : NULL;
+    struct preflight_os_type type = {0};
+    struct err *failure = NULL;
+    json_t *found;
+
+    if (s->spec->target.os_type_id || !guest_id || !*guest_id ||
+        json_object_get(kind_of(r->facts, "guest"), guest_id))
+        return 0;
+    if (preflight_find_os_type(r->cs, s->vm, &type, &failure) < 0)
+        return note_failure(r, "guest", &failure, err);
+    found = type.id ? json_pack("{s:s,s:s,s:b}", "id", type.id, "description", type.description,
+                                "is_guess", type.is_guess)
+                    : NULL;
+    json_object_set_new(kind_of(r->facts, "guest"), guest_id, found ? found : json_null());
+    preflight_os_type_done(&type);
+    return 0;
+}
+
+static int
+read_templates(struct reader *r, const struct subject *s, struct err **err)
+{
+    const char *zone = s->spec->target.zone_id;
+    struct err *failure = NULL;
+    json_t *templates = NULL;
+
+    if (s->spec->import_method != CONFIG_IMPORT_SHELL || !zone ||
+        json_object_get(kind_of(r->facts, "template"), zone))
+        return 0;
+    if (template_list(r->cs, zone, &templates, &failure) < 0)
+        return note_failure(r, "template", &failure, err);
+    json_object_set_new(kind_of(r->facts, "template"), zone, templates);
+    return 0;
+}
+
 static int
 read_subject(struct reader *r, const struct subject *s, struct err **err)
 {
@@ -122,7 +161,9 @@ read_subject(struct reader *r, const struct subject *s, struct err **err)
         read_object(r, "pool", "listStoragePools", target->storage_id, err) < 0 ||
         read_object(r, "service_offering", "listServiceOfferings", target->service_offering_id,
                     err) < 0 ||
-        read_object(r, "os_type", "listOsTypes", target->os_type_id, err) < 0)
+        read_object(r, "os_type", "listOsTypes", target->os_type_id, err) < 0 ||
+        read_object(r, "network", "listNetworks", target->placeholder_network_id, err) < 0 ||
+        read_guest(r, s, err) < 0 || read_templates(r, s, err) < 0)
         return -1;
     for (size_t i = 0; i < s->nics->count; i++)
         if (read_object(r, "network", "listNetworks", s->nics->items[i].network_id, err) < 0)
@@ -423,6 +464,36 @@ look_at_dirs(struct reader *r)
     }
 }
 
+/* Whether an old server looks into pools of a type that its release cannot import from: some were
+ * patched.  A list of nothing is asked for, which costs the server a look at the directory. */
+static int
+read_importable(struct reader *r, struct err **err)
+{
+    const char *version = cloudstack_version(r->cs), *id;
+    json_t *pool;
+
+    if (!version || fact_compare_versions(version, "4.22.1") >= 0)
+        return 0;
+    json_object_foreach (kind_of(r->facts, "pool"), id, pool) {
+        struct cloudstack_params params = {0};
+        CLEANUP(json_freep) json_t *items = NULL;
+        struct err *failure = NULL;
+        int result;
+
+        if (!json_is_object(pool) || strcasecmp(fact_text(pool, "type"), "SharedMountPoint") != 0)
+            continue;
+        vec_push(&params, ((struct cloudstack_param){"storageid", id}));
+        vec_push(&params, ((struct cloudstack_param){"keyword", ".v2c-no-such-file"}));
+        result = cloudstack_list(r->cs, "listVolumesForImport", &params, &items, &failure);
+        vec_done(&params);
+        if (result < 0 && err_code(failure) == E_CANCELLED)
+            return err_move(err, &failure);
+        err_free(failure);
+        json_object_set_new(kind_of(r->facts, "importable"), id, json_boolean(result == 0));
+    }
+    return 0;
+}
+
 /* ---- all of it -------------------------------------------------------------------------------- */
 
 int
@@ -440,7 +511,7 @@ target_facts_read(struct cloudstack *cs, const struct subject *subjects, size_t 
         if (read_subject(&r, &subjects[i], err) < 0 || read_owner(&r, &subjects[i], err) < 0)
             return -1;
     if (read_hosts(&r, err) < 0 || read_vms(&r, err) < 0 || read_thresholds(&r, err) < 0 ||
-        read_details(&r, err) < 0)
+        read_details(&r, err) < 0 || read_importable(&r, err) < 0)
         return -1;
     look_at_dirs(&r);
     *ret_facts = take(facts);

@@ -124,32 +124,22 @@ holder_of_mac(const json_t *vm, const struct preflight_nic *nic)
     return NULL;
 }
 
-static bool
-knows_param(const json_t *facts, const char *command, const char *param)
-{
-    const json_t *params = json_object_get(json_object_get(facts, "apis"), command), *known;
-    size_t i;
-
-    json_array_foreach (params, i, known) {
-        if (!strcasecmp(json_string_value(known), param))
-            return true;
-    }
-    return false;
-}
-
 static void
 check_mac(const struct subject *s, const json_t *facts, const struct preflight_nic *nic,
           bool is_first, struct preflight_findings *f)
 {
     const json_t *vms, *vm;
-    bool is_sent = !is_first || knows_param(facts, "importVm", "macaddress");
+    bool is_sent = !is_first || s->spec->import_method == CONFIG_IMPORT_SHELL ||
+                   fact_knows_param(facts, "importVm", "macaddress") ||
+                   import_uses_placeholder(s, facts);
     size_t i;
 
     if (!nic->mac || !*nic->mac)
         return;
     if (!is_sent && json_object_get(facts, "apis")) {
         finding_add(f, "target.mac", PREFLIGHT_WARNING,
-                    "see to what depends on it: DHCP reservations, licences, udev rules",
+                    "set import_method: shell or placeholder_networkid to keep it; or see to what "
+                    "depends on it: DHCP reservations, licences, udev rules",
                     "NIC %s gets a new MAC address: importVm of this server cannot be told %s",
                     nic->key, nic->mac);
         return;
@@ -182,7 +172,9 @@ check_name(const struct subject *s, const json_t *facts, struct preflight_findin
             if (strcasecmp(fact_text(vm, "name"), host_name) != 0 ||
                 fact_same_id(fact_text(vm, "id"), s->imported_vm_id))
                 continue;
-            finding_add(f, "target.name", PREFLIGHT_WARNING,
+            finding_add(f, "target.name",
+                        s->spec->import_method == CONFIG_IMPORT_SHELL ? PREFLIGHT_FAILURE
+                                                                      : PREFLIGHT_WARNING,
                         "rename one of the two, or see that it is not this VM, migrated before",
                         "a VM with the host name %s is on the network already (%s)", host_name,
                         fact_text(vm, "id"));

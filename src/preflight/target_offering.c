@@ -33,10 +33,13 @@ check_fixed_size(const struct vsphere_vm *vm, const json_t *offering, struct pre
                     name, cpus, memory);
 }
 
-/* A custom offering takes the VM's sizes, within bounds. */
+/* A custom offering takes the VM's sizes, within bounds: less than they want is raised to it; more is
+ * refused by deployVirtualMachine, and not looked at by importVm. */
 static void
-check_custom_size(const struct vsphere_vm *vm, const json_t *offering, struct preflight_findings *f)
+check_custom_size(const struct subject *s, const json_t *offering, struct preflight_findings *f)
 {
+    const struct vsphere_vm *vm = s->vm;
+    bool is_shell = s->spec->import_method == CONFIG_IMPORT_SHELL;
     const json_t *bounds = json_object_get(offering, "serviceofferingdetails");
     const struct {
         const char *what, *min_key, *max_key;
@@ -50,12 +53,17 @@ check_custom_size(const struct vsphere_vm *vm, const json_t *offering, struct pr
         double min = fact_number(bounds, sizes[i].min_key, 1);
         double max = fact_number(bounds, sizes[i].max_key, 1e12);
 
-        if (sizes[i].value < min || sizes[i].value > max)
-            finding_add(f, "target.service_offering", PREFLIGHT_WARNING,
+        bool is_too_large = sizes[i].value > max;
+
+        if (sizes[i].value < min || is_too_large)
+            finding_add(f, "target.service_offering",
+                        is_too_large && is_shell ? PREFLIGHT_FAILURE : PREFLIGHT_WARNING,
                         "choose an offering whose bounds the VM fits, or resize the VM",
-                        "%s allows %.0f to %.0f %s, the VM has %" PRId32
-                        ": CloudStack may refuse it",
-                        name, min, max, sizes[i].what, sizes[i].value);
+                        "%s allows %.0f to %.0f %s, the VM has %" PRId32 ": %s", name, min, max,
+                        sizes[i].what, sizes[i].value,
+                        !is_too_large ? "it gets the least that is allowed"
+                        : is_shell    ? "CloudStack refuses it"
+                                      : "CloudStack may refuse it");
     }
     if (f->count == before)
         finding_add(f, "target.service_offering", PREFLIGHT_PASS, NULL,
@@ -114,7 +122,7 @@ check_service_offering(const struct subject *s, const json_t *facts, struct pref
             finding_add(f, "target.service_offering", PREFLIGHT_FAILURE, "choose an active one",
                         "%s is %s", fact_text(offering, "name"), fact_text(offering, "state"));
         if (s->vm && fact_is_true(offering, "iscustomized"))
-            check_custom_size(s->vm, offering, f);
+            check_custom_size(s, offering, f);
         else if (s->vm)
             check_fixed_size(s->vm, offering, f);
         check_root_storage(s, facts, offering, f);
@@ -216,10 +224,18 @@ static void
 check_os_type(const struct subject *s, const json_t *facts, struct preflight_findings *f)
 {
     const char *id = s->spec->target.os_type_id;
-    const json_t *os_type;
+    const json_t *os_type, *chosen;
     enum fact fact = fact_find(facts, "os_type", id, &os_type);
 
-    if (!id && !s->spec->target.root_disk_controller)
+    (void)fact_find(facts, "guest", s->vm && !id ? s->vm->guest_id : NULL, &chosen);
+    if (chosen && fact_is_true(chosen, "is_guess"))
+        finding_add(f, "target.os_type", PREFLIGHT_WARNING, "set ostypeid",
+                    "no OS type is known for the guest id %s: %s is a guess", s->vm->guest_id,
+                    fact_text(chosen, "description"));
+    else if (chosen)
+        finding_add(f, "target.os_type", PREFLIGHT_PASS, NULL, "%s, by the guest id %s",
+                    fact_text(chosen, "description"), s->vm->guest_id);
+    else if (!id && !s->spec->target.root_disk_controller)
         finding_add(f, "target.os_type", PREFLIGHT_WARNING,
                     "set ostypeid, or rootdiskcontroller and nicadapter",
                     "without an OS type CloudStack gives the VM IDE disks and e1000 NICs");

@@ -56,21 +56,10 @@ static void
 check_commands(const struct subject *s, const json_t *facts, struct preflight_findings *f)
 {
     CLEANUP(str_done) struct str missing = STR_INIT(4096);
-    const struct config_target *target = &s->spec->target;
 
     if (!json_object_get(facts, "apis"))
         return;
-    if (s->disks->count > 1) {
-        need_command(facts, "importVolume", &missing);
-        need_command(facts, "attachVolume", &missing);
-    }
-    if (s->nics->count > 1)
-        need_command(facts, "addNicToVirtualMachine", &missing);
-    if (s->spec->start_vm_after_import)
-        need_command(facts, "startVirtualMachine", &missing);
-    if (target->os_type_id || target->root_disk_controller || target->nic_adapter ||
-        (s->vm && preflight_uefi_mode(s->spec, s->vm)))
-        need_command(facts, "updateVirtualMachine", &missing);
+    import_needed_commands(s, facts, &missing);
     add_missing_commands(facts, &missing, f);
 }
 
@@ -319,7 +308,15 @@ check_pool(const struct subject *s, const json_t *facts, const char *id,
         return;
     check_pool_place(s, pool, f);
     if (is_shared_mount_point(pool) && *version &&
-        fact_compare_versions(version, SHARED_MOUNT_POINT_SINCE) < 0)
+        fact_compare_versions(version, SHARED_MOUNT_POINT_SINCE) < 0 &&
+        fact_is_true(json_object_get(facts, "importable"), id))
+        finding_add(
+            f, "target.pool", PREFLIGHT_WARNING, "try it with a VM that may be down for a while",
+            "pool %s is a SharedMountPoint, from which CloudStack before " SHARED_MOUNT_POINT_SINCE
+            " cannot import; this server (%s) says that it can: it must have been patched",
+            fact_text(pool, "name"), version);
+    else if (is_shared_mount_point(pool) && *version &&
+             fact_compare_versions(version, SHARED_MOUNT_POINT_SINCE) < 0)
         finding_add(f, "target.pool", PREFLIGHT_FAILURE,
                     "upgrade CloudStack to " SHARED_MOUNT_POINT_SINCE " or later",
                     "pool %s is a SharedMountPoint, from which CloudStack %s cannot import",

@@ -2,8 +2,11 @@
 #include "vsphere/internal.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <arpa/inet.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -377,6 +380,47 @@ devices_read_nics(const struct xml_node *devices, struct vsphere_nics *ret_nics,
     return 0;
 }
 
+/* Of use to somebody else too, as a link-local address is not. */
+static bool
+is_usable_ip(const char *text)
+{
+    struct in_addr address;
+
+    return text && inet_pton(AF_INET, text, &address) == 1 && strncmp(text, "169.254.", 8) != 0 &&
+           strncmp(text, "127.", 4) != 0 && strncmp(text, "0.", 2) != 0;
+}
+
+static const char *
+told_ip(const struct xml_node *guest_nic)
+{
+    const struct xml_node *ip = xml_path(guest_nic, "ipConfig", "ipAddress", NULL);
+
+    for (; ip; ip = xml_next(ip))
+        if (is_usable_ip(xml_child_text(ip, "ipAddress")))
+            return xml_child_text(ip, "ipAddress");
+    for (ip = xml_child(guest_nic, "ipAddress"); ip; ip = xml_next(ip))
+        if (is_usable_ip(ip->text))
+            return ip->text;
+    return NULL;
+}
+
+void
+devices_read_addresses(const struct xml_node *guest_nics, struct vsphere_nics *nics)
+{
+    const struct xml_node *told = xml_child(guest_nics, "GuestNicInfo");
+
+    for (; told; told = xml_next(told)) {
+        const char *ip = told_ip(told), *key = xml_child_text(told, "deviceConfigId");
+
+        for (size_t i = 0; ip && key && i < nics->count; i++) {
+            CLEANUP(free_charp) char *own = xasprintf("%" PRId32, nics->items[i].key);
+
+            if (!nics->items[i].ip && !strcmp(own, key))
+                nics->items[i].ip = xstrdup(ip);
+        }
+    }
+}
+
 void
 devices_free_nics(struct vsphere_nics *nics)
 {
@@ -385,6 +429,7 @@ devices_free_nics(struct vsphere_nics *nics)
         free(nics->items[i].type);
         free(nics->items[i].mac);
         free(nics->items[i].network);
+        free(nics->items[i].ip);
     }
     vec_done(nics);
 }

@@ -133,6 +133,8 @@ int devices_read_disks(const struct xml_node *devices, struct vsphere_disks *ret
 /* The network of a card on a distributed port group is its moref. */
 int devices_read_nics(const struct xml_node *devices, struct vsphere_nics *ret_nics,
                       struct err **err);
+/* What `guest.net` (may be NULL) tells of the addresses of @nics. */
+void devices_read_addresses(const struct xml_node *guest_nics, struct vsphere_nics *nics);
 void devices_free_nics(struct vsphere_nics *nics);
 bool devices_has_type(const struct xml_node *devices, const char *xsi_type);
 

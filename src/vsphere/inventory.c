@@ -33,6 +33,7 @@ static const char *const vm_paths[] = {
     "runtime.host",
     "runtime.bootTime",
     "guest.toolsRunningStatus",
+    "guest.net",
     NULL,
 };
 static const char *const key_paths[] = {"config.keyId", NULL}; /* since 6.5 */
@@ -244,6 +245,7 @@ read_vm_object(const struct object *object, struct vsphere_vm *vm, struct err **
         devices_read_disks(devices, &vm->disks, err) < 0 ||
         devices_read_nics(devices, &vm->nics, err) < 0)
         return err_wrap(err, "%s", vm->moref);
+    devices_read_addresses(object_get(object, "guest.net"), &vm->nics);
     vm->boot_disk_key = read_boot_disk(object, &vm->disks);
     return 0;
 }

@@ -89,6 +89,7 @@ struct vsphere_nic {
     char *type;    /* "VirtualVmxnet3" */
     char *mac;     /* lower-case with colons */
     char *network; /* port group or network name; NULL unknown */
+    char *ip;      /* the first IPv4 address that Tools tell; NULL: none, or the VM is off */
 };
 VEC_DECLARE(vsphere_nics, struct vsphere_nic);
 

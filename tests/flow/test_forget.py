@@ -39,6 +39,24 @@ def migrate(engine, spec):
     engine.assert_migrated("web01")
 
 
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_the_empty_vm_of_a_shell_import_goes_too(make, is_reachable):
+    lab, engine = make(synthetic())
+    spec = engine.spec("web01", import_method="shell", shutdown_mode="manual")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    engine.finalize(spec, "--now")
+    engine.until_stage(spec, "awaiting_shutdown_action", run)
+    run.interrupt()
+    run.fail()
+    shell = lab.state()["cloudstack"]["vms"][0]
+    if not is_reachable:
+        engine.config["cloudstack"]["secret_key"] = "wrong"
+    text = forget(engine, "--spec", spec, "--yes").stdout
+    assert shell["id"] in text and ("stays in CloudStack" in text) != is_reachable
+    assert len(lab.state()["cloudstack"]["vms"]) == (0 if is_reachable else 1)
+
+
 @pytest.mark.parametrize("stage,call,skip", [("base_copy", "nfc.read", 8),
                                              ("delta", "vsphere.QueryChangedDiskAreas", 2)],
                          ids=["base_copy", "delta"])

@@ -115,6 +115,41 @@ def test_import_says_what_is_wrong(lab):
     assert "Volume with backing file" in str(caught.value.error)
 
 
+def test_a_vm_that_is_deployed_and_gets_an_imported_root(lab):
+    client = lab.client(method="post")
+    root, own_id = lab.make_disk("root.qcow2"), str(uuid.uuid4())
+    networks = lab.told["networks"]
+    vm = client.deployVirtualMachine(
+        customid=own_id, name="web01", zoneid=lab.told["zoneid"], startvm=False, hypervisor="KVM",
+        serviceofferingid=lab.told["serviceofferingid"], templateid=lab.told["templates"]["tiny"],
+        boottype="UEFI", bootmode="Secure",
+        iptonetworklist=[{"networkid": networks["lab-isolated"], "mac": "00:50:56:11:22:33",
+                          "ip": "10.1.1.77"}, {"networkid": networks["lab-l2"]}],
+        fetch_result=True)["virtualmachine"]
+    assert vm["id"] == own_id and vm["state"] == "Stopped" and vm["details"] == {"UEFI": "SECURE"}
+    assert (vm["nic"][0]["macaddress"], vm["nic"][0]["ipaddress"]) == ("00:50:56:11:22:33", "10.1.1.77")
+    planned, = client.listVolumes(virtualmachineid=own_id, listall=True, fetch_list=True)
+    assert planned["state"] == "Allocated"
+    client.detachVolume(id=planned["id"], fetch_result=True)
+    client.deleteVolume(id=planned["id"])
+    volume = client.importVolume(storageid=lab.told["storageid"], path="root.qcow2",
+                                 fetch_result=True)["volume"]
+    attached = client.attachVolume(id=volume["id"], virtualmachineid=own_id, deviceid=0,
+                                   fetch_result=True)["volume"]
+    assert (attached["type"], attached["deviceid"]) == ("ROOT", 0)
+    client.createTags(resourceids=own_id, resourcetype="UserVm",
+                      tags=[{"key": "v2c-migration", "value": "x"}], fetch_result=True)
+    assert client.listTags(resourceid=own_id, listall=True)["tag"][0]["value"] == "x"
+    client.updateDefaultNicForVirtualMachine(virtualmachineid=own_id, nicid=vm["nic"][1]["id"],
+                                             fetch_result=True)
+    client.removeNicFromVirtualMachine(virtualmachineid=own_id, nicid=vm["nic"][0]["id"],
+                                       fetch_result=True)
+    nic, = client.listNics(virtualmachineid=own_id)["nic"]
+    assert nic["networkid"] == networks["lab-l2"] and nic["isdefault"]
+    client.unmanageVirtualMachine(id=own_id, fetch_result=True)
+    assert root.exists()
+
+
 def test_a_vm_from_import_to_expunge(lab):
     client = lab.client(method="post")
     root, data = lab.make_disk("root.qcow2"), lab.make_disk("data.qcow2")

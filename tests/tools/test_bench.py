@@ -190,5 +190,25 @@ class Judging(unittest.TestCase):
         self.assertIn("missed by 25 %", Check("speed", 6.0, 8, is_floor=True).line())
 
 
+
+class DowntimeTest(unittest.TestCase):
+    def call(self, *arguments):
+        folder = tempfile.mkdtemp(prefix="v2c-test-downtime-", dir="/dev/shm")
+        self.addCleanup(shutil.rmtree, folder)
+        run = subprocess.run(
+            [sys.executable, os.path.join(ROOT, "bench/downtime"), "--build", BUILD, "--dir", folder,
+             "--rounds", "1", "--disks", "2", "--size", "16", "--delta", "4", "--job-ms", "50", *arguments],
+            capture_output=True, text=True, check=False, timeout=240)
+        self.assertEqual(os.listdir(folder), [])
+        return run
+
+    def test_a_downtime_is_split_and_held_against_its_limit(self):
+        run = self.call("--limit", "0.001")
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        self.assertIn("MISSED 2 disks, a last delta of 4 MiB", run.stdout)
+        for part in ("noticing", "final sync", "checks", "CloudStack calls"):
+            self.assertIn(part, run.stdout)
+
+
 if __name__ == "__main__":
     unittest.main()

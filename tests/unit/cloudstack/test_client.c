@@ -647,6 +647,67 @@ test_import_volume_sends_no_zone_that_the_server_does_not_take(void **state)
 }
 
 static void
+test_deploy_names_the_vm_its_nics_and_its_firmware(void **state)
+{
+    struct script *s = *state;
+    const struct cloudstack_nic nics[] = {{"n1", "00:50:56:00:00:01", "10.1.1.7"},
+                                          {"n2", NULL, NULL}};
+    const struct cloudstack_deploy_vm deploy = {.id = "own",
+                                                .name = "web01",
+                                                .zone_id = "z",
+                                                .service_offering_id = "so",
+                                                .template_id = "t",
+                                                .uefi_mode = "SECURE",
+                                                .project_id = "pr",
+                                                .nics = nics,
+                                                .nic_count = 2,
+                                                .details = &s->params};
+    CLEANUP(free_charp) char *job = NULL;
+
+    params_add(&s->params, "nicAdapter", "virtio");
+    say(s, 200, "{\"deployvirtualmachineresponse\":{\"id\":\"own\",\"jobid\":\"j9\"}}");
+    assert_int_equal(cloudstack_deploy_vm(s->cs, &deploy, &job, &s->err), 0);
+    assert_string_equal(job, "j9");
+    assert_true(body_has(s, 0,
+                         "bootmode=Secure&boottype=UEFI&command=deployVirtualMachine&customid=own&"
+                         "details%5B0%5D.nicAdapter=virtio"));
+    assert_true(
+        body_has(s, 0,
+                 "iptonetworklist%5B0%5D.ip=10.1.1.7&iptonetworklist%5B0%5D.mac=00%3A50%3A56"
+                 "%3A00%3A00%3A01&iptonetworklist%5B0%5D.networkid=n1&"
+                 "iptonetworklist%5B1%5D.networkid=n2&"));
+    assert_true(body_has(s, 0, "&startvm=false&templateid=t&zoneid=z"));
+}
+
+static void
+test_a_device_id_is_sent_when_it_is_chosen(void **state)
+{
+    struct script *s = *state;
+    CLEANUP(free_charp) char *root = NULL, *any = NULL;
+
+    say(s, 200, "{\"attachvolumeresponse\":{\"jobid\":\"j1\"}}");
+    say(s, 200, "{\"attachvolumeresponse\":{\"jobid\":\"j2\"}}");
+    assert_int_equal(cloudstack_attach_volume(s->cs, "vol", "vm", 0, &root, &s->err), 0);
+    assert_int_equal(cloudstack_attach_volume(s->cs, "vol", "vm", -1, &any, &s->err), 0);
+    assert_true(body_has(s, 0, "deviceid=0&"));
+    assert_false(body_has(s, 1, "deviceid"));
+}
+
+static void
+test_tags_of_several_things_are_one_call(void **state)
+{
+    struct script *s = *state;
+    CLEANUP(free_charp) char *job = NULL;
+
+    params_add(&s->params, "v2c-migration", "web01_vm-1");
+    say(s, 200, "{\"createtagsresponse\":{\"jobid\":\"j1\"}}");
+    assert_int_equal(cloudstack_create_tags(s->cs, "Volume", "a,b", &s->params, &job, &s->err), 0);
+    assert_true(body_has(s, 0,
+                         "resourceids=a%2Cb&resourcetype=Volume&response=json&signatureversion=3&"
+                         "tags%5B0%5D.key=v2c-migration&tags%5B0%5D.value=web01_vm-1"));
+}
+
+static void
 test_update_merges_with_the_details_that_are_there(void **state)
 {
     struct script *s = *state;
@@ -809,6 +870,9 @@ main(void)
         T(test_import_sends_what_the_server_knows),
         T(test_import_leaves_out_what_the_server_does_not_know),
         T(test_import_volume_sends_no_zone_that_the_server_does_not_take),
+        T(test_deploy_names_the_vm_its_nics_and_its_firmware),
+        T(test_a_device_id_is_sent_when_it_is_chosen),
+        T(test_tags_of_several_things_are_one_call),
         T(test_update_merges_with_the_details_that_are_there),
         T(test_update_of_nothing_calls_nothing),
         T(test_update_of_a_missing_vm_is_not_found),

@@ -85,6 +85,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "nicadapter",
                                        "domainid",
                                        "extents",
+                                       "import_method",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
@@ -119,6 +120,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->migration.quiesce, plain->migration.quiesce);
     assert_int_equal(full->migration.shutdown, plain->migration.shutdown);
     assert_int_equal(full->migration.extents, plain->migration.extents);
+    assert_int_equal(full->migration.import_method, plain->migration.import_method);
     assert_int_equal(full->migration.max_handles_per_host, plain->migration.max_handles_per_host);
     assert_int_equal(full->migration.max_inflight_mib, plain->migration.max_inflight_mib);
     assert_memory_equal(&full->migration.vddk, &plain->migration.vddk,
@@ -154,6 +156,7 @@ the_example_configuration_shows_every_key(void **state)
                                        "specs_dir",
                                        "workdir",
                                        "extents",
+                                       "import_method",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
@@ -232,6 +235,7 @@ the_example_spec_shows_every_key(void **state)
                                        "shutdown_mode",
                                        "extents",
                                        "run_virt_v2v",
+                                       "import_method",
                                        "start_vm_after_import",
                                        "vddk",
                                        "target",
@@ -250,6 +254,9 @@ the_example_spec_shows_every_key(void **state)
                                        "account",
                                        "domainid",
                                        "projectid",
+                                       "templateid",
+                                       "placeholder_networkid",
+                                       "ip",
                                        "nic_mappings",
                                        "source_label",
                                        "source_network",

@@ -80,6 +80,7 @@ a_small_spec_gets_the_defaults(void **state)
     assert_int_equal(spec->quiesce, CONFIG_QUIESCE_AUTO);
     assert_int_equal(spec->shutdown, CONFIG_SHUTDOWN_AUTO);
     assert_int_equal(spec->extents, CONFIG_EXTENTS_AUTO);
+    assert_int_equal(spec->import_method, CONFIG_IMPORT_VM);
     assert_int_equal(spec->primary_nic, -1);
     assert_string_equal(spec->target.network_id, "n");
 }
@@ -95,6 +96,7 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
     config->migration.quiesce = CONFIG_QUIESCE_TRUE;
     config->migration.shutdown = CONFIG_SHUTDOWN_FORCE;
     config->migration.extents = CONFIG_EXTENTS_ALLOCATED;
+    config->migration.import_method = CONFIG_IMPORT_SHELL;
     config->migration.parallel_disks = 9;
     config->migration.finalize_settle_seconds = 8;
     config->virt.run_virt_v2v = true;
@@ -112,6 +114,7 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
              "  - vm: {name: one}\n"
              "    migration: {delta_interval: 22, run_virt_v2v: false, snapshot_quiesce: false,\n"
              "                start_vm_after_import: false, parallel_disks: 1, extents: None,\n"
+             "                import_method: ImportVM,\n"
              "                finalize_at: '2026-01-31T22:30:00Z'}\n"
              "    target: {cloudstack: {storageid: own-pool, zoneid: ''}}\n"
              "    disks: {1: {diskofferingid: own-o1}, 2000: {storageid: own-d3}}\n"
@@ -132,6 +135,8 @@ the_vm_wins_over_the_defaults_block_and_that_over_the_configuration(void **state
     assert_int_equal(two->quiesce, CONFIG_QUIESCE_FALSE);
     assert_int_equal(one->extents, CONFIG_EXTENTS_NONE);
     assert_int_equal(two->extents, CONFIG_EXTENTS_ALLOCATED);
+    assert_int_equal(one->import_method, CONFIG_IMPORT_VM);
+    assert_int_equal(two->import_method, CONFIG_IMPORT_SHELL);
     assert_false(one->run_virt_v2v);
     assert_true(two->run_virt_v2v);
     assert_false(one->start_vm_after_import);
@@ -412,6 +417,22 @@ a_primary_nic_makes_up_for_a_missing_networkid(void **state)
 }
 
 static void
+the_address_of_a_nic_is_kept_given_or_chosen(void **state)
+{
+    CLEANUP(spec_list_done)
+    struct spec_list specs = load(NICS("      a: {source_index: 0, networkid: n1, ip: Keep}\n"
+                                       "      b: {source_index: 1, networkid: n2, ip: 10.1.1.7}\n"
+                                       "      c: {source_index: 2, networkid: n3, ip: auto}\n"));
+    const struct spec_nics *nics = &specs.items[0]->nics;
+
+    assert_string_equal(nics->items[0].ip, SPEC_IP_KEEP);
+    assert_string_equal(nics->items[1].ip, "10.1.1.7");
+    assert_null(nics->items[2].ip);
+    assert_refused(NICS("      a: {networkid: n1, ip: 10.1.1}\n"),
+                   "expected keep, auto or an IPv4");
+}
+
+static void
 two_nics_on_one_network_are_refused(void **state)
 {
     assert_refused(NICS("      a: {networkid: n1}\n      b: {networkid: N1}\n"),
@@ -607,7 +628,8 @@ a_written_spec_reads_back_the_same(void **state)
         "target: {cloudstack: {zoneid: '007', clusterid: 'true', storageid: s, networkid: n,\n"
         "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: UEFI,\n"
         "  bootmode: Secure, rootdiskcontroller: r, nicadapter: a, account: acc, domainid: d,\n"
-        "  nic_mappings: {'4001': {source_index: 1, networkid: n1, source_label: 'L \"x\"'},\n"
+        "  nic_mappings: {'4001': {source_index: 1, networkid: n1, ip: keep, source_label: 'L "
+        "\"x\"'},\n"
         "    '4000': {source_index: 0, networkid: n0, source_mac: 'aa:bb', source_network: w,\n"
         "             source_device_key: 4000}}}}\n"
         "disks: {'1': {storageid: a, diskofferingid: b}, '2000': {}, 'sata0:3': {storageid: c}}\n",
@@ -647,6 +669,7 @@ a_written_spec_holds_what_was_merged(void **state)
                               "  shutdown_mode: \"auto\"\n"
                               "  verify: \"sample\"\n"
                               "  extents: \"auto\"\n"
+                              "  import_method: \"importvm\"\n"
                               "  start_vm_after_import: false\n"
                               "  vddk:\n"
                               "    transports: \"nbdssl:nbd\"\n"
@@ -739,6 +762,7 @@ main(void)
         cmocka_unit_test(nics_are_sorted_and_the_first_adapter_is_primary),
         cmocka_unit_test(the_primary_nic_falls_back_to_index_zero_then_to_4000_then_to_none),
         cmocka_unit_test(a_primary_nic_makes_up_for_a_missing_networkid),
+        cmocka_unit_test(the_address_of_a_nic_is_kept_given_or_chosen),
         cmocka_unit_test(two_nics_on_one_network_are_refused),
         cmocka_unit_test(several_files_are_put_in_one_list),
         cmocka_unit_test(problems_of_all_files_come_in_one_go),

@@ -12,7 +12,7 @@ static const char target[] =
     "'apis':{'importVm':['name','macaddress'],'queryAsyncJobResult':[],'listVirtualMachines':[],"
     "'listVolumes':[],'listServiceOfferings':[],'listStoragePools':[],'importVolume':[],"
     "'attachVolume':[],'addNicToVirtualMachine':['macaddress'],'startVirtualMachine':[],"
-    "'updateVirtualMachine':[]},"
+    "'updateVirtualMachine':[],'createTags':[]},"
     "'zone':{'z1':{'id':'z1','name':'zone one','networktype':'Advanced','allocationstate':"
     "'Enabled'}},"
     "'cluster':{'c1':{'id':'c1','name':'cluster one','zoneid':'z1','hypervisortype':'KVM',"
@@ -35,8 +35,8 @@ static const char target[] =
     "'thresholds':{'z1':{'used':0.85,'allocated':0.85}},"
     "'details':{'rootDiskController':['virtio','scsi'],'nicAdapter':['virtio']}}";
 
-static json_t *
-parse(const char *text)
+json_t *
+good_parse(const char *text)
 {
     CLEANUP(free_charp) char *copy = xstrdup(text);
     json_error_t why;
@@ -144,7 +144,7 @@ good_init(struct good *good)
                                                 .version = literal("8.0.2"),
                                                 .connection_state = literal("connected")};
     good->hosts = (struct vsphere_hosts){.items = good->host_items, .count = 1, .room = 1};
-    good->facts = parse(target);
+    good->facts = good_parse(target);
     good->subject = (struct subject){.spec = &good->spec,
                                      .vm = &good->vm,
                                      .facts = &good->vm_facts,
@@ -182,14 +182,14 @@ good_set(struct good *good, const char *kind, const char *id, const char *json)
     json_t *object = json_object_get(good->facts, kind);
 
     if (!id) {
-        json_object_set_new(good->facts, kind, parse(json));
+        json_object_set_new(good->facts, kind, good_parse(json));
         return;
     }
     if (!object) {
         object = json_object();
         json_object_set_new(good->facts, kind, object);
     }
-    json_object_set_new(object, id, parse(json));
+    json_object_set_new(object, id, good_parse(json));
 }
 
 const struct preflight_finding *

@@ -29,6 +29,8 @@ void good_done(struct good *good);
 void good_plan(struct good *good);
 /* Parses @text, single quotes standing for double ones, and puts it at facts[kind][id]; NULL for @id
  * puts it at facts[kind]. */
+/* JSON with ' for ". */
+json_t *good_parse(const char *text);
 void good_set(struct good *good, const char *kind, const char *id, const char *text);
 
 /* A literal where a struct has char *; nothing of it is freed or written. */

@@ -9,6 +9,8 @@ rules(struct good *g)
     target_place_rules(&g->subject, g->facts, &g->findings);
     target_offering_rules(&g->subject, g->facts, &g->findings);
     target_network_rules(&g->subject, g->facts, &g->findings);
+    target_address_rules(&g->subject, g->facts, &g->findings);
+    target_import_rules(&g->subject, g->facts, &g->findings);
     target_owner_rules(&g->subject, g->facts, &g->findings);
 }
 
@@ -336,6 +338,156 @@ a_vm_that_was_not_found_is_not_in_the_way(void **state)
     good_done(&g);
 }
 
+/* ---- the two ways to import ------------------------------------------------------------------- */
+
+#define SHELL (g.spec.import_method = CONFIG_IMPORT_SHELL)
+#define READY "{'id':'t1','name':'tiny','isready':true,'ispublic':true,'size':9}"
+
+static void
+a_shell_needs_a_template_and_its_commands(void **state)
+{
+    SPOILED(rules, SHELL, "target.api", FAILURE, "deployVirtualMachine, detachVolume");
+    SPOILED(rules, (SHELL, SET("apis", "deployVirtualMachine", "['startvm','iptonetworklist']")),
+            "target.shell", FAILURE, "customid");
+    SPOILED(rules, (SHELL, SET("template", "z1", "[]")), "target.template", FAILURE,
+            "cannot be deployed without one");
+    SPOILED(rules, (SHELL, SET("template", "z1", "[" READY "]")), "target.template", PASS, "tiny");
+    SPOILED(
+        rules,
+        (SHELL, SET("template", "z1", "[" READY "]"), g.spec.target.template_id = literal("t9")),
+        "target.template", FAILURE, "t9");
+    SPOILED(rules,
+            (SHELL, SET("template", "z1", "[{'id':'t2','name':'half','isready':false}]"),
+             g.spec.target.template_id = literal("t2")),
+            "target.template", FAILURE, "half is not ready");
+    /* One for others must be theirs to use. */
+    SPOILED(rules,
+            (SHELL, SET("template", "z1", "[{'id':'t3','name':'own','isready':true}]"),
+             g.spec.target.project_id = literal("p")),
+            "target.template", FAILURE, "cannot be deployed without one");
+}
+
+static void
+a_shell_keeps_macs_and_refuses_what_deploying_would(void **state)
+{
+    SPOILED(rules, (SHELL, SET("apis", "importVm", "['name']")), "target.mac", PASS, "keeps");
+    SPOILED(rules, (SHELL, SET("vms", "n1", "[{'id':'v2','name':'WEB01','nic':[]}]")),
+            "target.name", FAILURE, "host name");
+    SPOILED(rules,
+            (SHELL, SET("service_offering", "so1",
+                        "{'name':'c','iscustomized':true,'serviceofferingdetails':"
+                        "{'maxcpunumber':'1'}}")),
+            "target.service_offering", FAILURE, "CloudStack refuses it");
+    SPOILED(rules,
+            SET("service_offering", "so1",
+                "{'name':'c','iscustomized':true,'serviceofferingdetails':{'mincpunumber':'4'}}"),
+            "target.service_offering", WARNING, "it gets the least that is allowed");
+}
+
+static void
+a_placeholder_keeps_the_first_mac_of_an_old_server(void **state)
+{
+#define PLACEHOLDER(id)                                                                            \
+    (SET("apis", "importVm", "['name']"), g.spec.target.placeholder_network_id = literal(id))
+    SPOILED(rules, PLACEHOLDER("n2"), "target.placeholder", PASS, "green");
+    SPOILED(rules, PLACEHOLDER("n2"), "target.mac", PASS, "keeps");
+    SPOILED(rules, PLACEHOLDER("n2"), "target.api", FAILURE, "removeNicFromVirtualMachine");
+    SPOILED(rules, PLACEHOLDER("n1"), "target.placeholder", FAILURE, "that of NIC");
+    SPOILED(rules, (PLACEHOLDER("n9"), SET("network", "n9", "null")), "target.placeholder", FAILURE,
+            "n9");
+}
+
+#define KEEP(address) (g.nics.items[0].ip = (address), g.nics.items[0].keeps_ip = true)
+#define CIDR                                                                                       \
+    SET("network", "n1",                                                                           \
+        "{'id':'n1','name':'blue','zoneid':'z1','cidr':'10.1.1.0/24','gateway':'10.1.1.1'}")
+
+static void
+an_address_must_be_one_of_the_network_and_free(void **state)
+{
+    SPOILED(rules, KEEP(NULL), "target.ip", WARNING, "Tools tell none");
+    SPOILED(rules, KEEP("10.1.1.7"), "target.ip", PASS, "gives out no addresses");
+    SPOILED(rules, (CIDR, KEEP("10.1.1.7")), "target.ip", WARNING, "cannot be told");
+    SPOILED(rules, (CIDR, KEEP("10.1.1.7"), SHELL), "target.ip", PASS, "10.1.1.7");
+    SPOILED(rules, (CIDR, KEEP("10.1.1.7"), SET("apis", "updateVmNicIp", "['nicid']")), "target.ip",
+            PASS, "10.1.1.7");
+    SPOILED(rules, (CIDR, KEEP("10.1.2.7")), "target.ip", FAILURE, "not in 10.1.1.0/24");
+    SPOILED(rules, (CIDR, KEEP("10.1.1.1")), "target.ip", FAILURE, "gateway");
+    SPOILED(rules, (CIDR, KEEP("10.1.1.255")), "target.ip", FAILURE, "no host's address");
+    SPOILED(rules,
+            (CIDR, KEEP("10.1.1.7"),
+             SET("vms", "n1",
+                 "[{'id':'v9','name':'x','nic':[{'networkid':'n1','ipaddress':'10.1.1.7'}]}]")),
+            "target.ip", FAILURE, "VM x has it");
+}
+
+static void
+an_old_server_may_have_been_patched(void **state)
+{
+    SPOILED(rules, (SET("version", NULL, "'4.20.1.0'"), SET("importable", "p1", "true")),
+            "target.pool", WARNING, "must have been patched");
+    SPOILED(rules, (SET("version", NULL, "'4.20.1.0'"), SET("importable", "p1", "false")),
+            "target.pool", FAILURE, "cannot import");
+}
+
+static void
+the_guest_id_chooses_the_os_type(void **state)
+{
+#define NO_TYPE (g.spec.target.os_type_id = NULL)
+    SPOILED(rules,
+            (NO_TYPE, SET("guest", "debian12_64Guest", "{'id':'o','description':'Debian 12'}")),
+            "target.os_type", PASS, "by the guest id");
+    SPOILED(rules,
+            (NO_TYPE,
+             SET("guest", "debian12_64Guest", "{'id':'o','description':'Other','is_guess':true}")),
+            "target.os_type", WARNING, "is a guess");
+    SPOILED(rules, json_object_del(json_object_get(g.facts, "apis"), "createTags"), "target.tags",
+            WARNING, "will not say where it came from");
+}
+
+/* ---- which OS type ---------------------------------------------------------------------------- */
+
+static void
+expect_type(const char *guest_id, const char *mappings, const char *types, const char *id,
+            bool is_guess)
+{
+    json_t *mapped = good_parse(mappings), *all = good_parse(types);
+    struct preflight_os_type type;
+
+    os_type_choose(guest_id, strstr(guest_id, "windows") != NULL, mapped, all, &type);
+    if (id)
+        assert_string_equal(type.id, id);
+    else
+        assert_null(type.id);
+    assert_int_equal(type.is_guess, is_guess);
+    preflight_os_type_done(&type);
+    json_decref(mapped);
+    json_decref(all);
+}
+
+static void
+an_os_type_is_found_by_mapping_then_table_then_kind(void **state)
+{
+    const char *types = "[{'id':'1','description':'Red Hat Enterprise Linux 9.2'},"
+                        "{'id':'2','description':'Red Hat Enterprise Linux 9.10'},"
+                        "{'id':'3','description':'Other Linux (64-bit)'},"
+                        "{'id':'4','description':'Windows Server 2019 (64-bit)'}]";
+
+    expect_type("rhel9_64Guest", "[{'ostypeid':'m','osdisplayname':'RHEL 9'}]", types, "m", false);
+    expect_type("rhel9_64Guest", "[]", types, "2", false);
+    expect_type("rhel9_64Guest",
+                "[{'ostypeid':'a','osdisplayname':'CentOS 9'},"
+                "{'ostypeid':'b','osdisplayname':'Red Hat Enterprise Linux 9.0'}]",
+                types, "b", false);
+    expect_type("other3xLinux64Guest",
+                "[{'ostypeid':'a','osdisplayname':'Other 2'},"
+                "{'ostypeid':'b','osdisplayname':'Other 10'}]",
+                types, "b", true);
+    expect_type("vmkernel7Guest", "[]", types, "3", true);
+    expect_type("windows99Guest", "[]", types, "4", true);
+    expect_type("vmkernel7Guest", "[]", "[]", NULL, false);
+}
+
 int
 main(void)
 {
@@ -358,6 +510,13 @@ main(void)
         cmocka_unit_test(nics_are_compared_with_the_plan),
         cmocka_unit_test(owners_must_exist_and_be_active),
         cmocka_unit_test(a_vm_that_was_not_found_is_not_in_the_way),
+        cmocka_unit_test(a_shell_needs_a_template_and_its_commands),
+        cmocka_unit_test(a_shell_keeps_macs_and_refuses_what_deploying_would),
+        cmocka_unit_test(a_placeholder_keeps_the_first_mac_of_an_old_server),
+        cmocka_unit_test(an_address_must_be_one_of_the_network_and_free),
+        cmocka_unit_test(an_old_server_may_have_been_patched),
+        cmocka_unit_test(the_guest_id_chooses_the_os_type),
+        cmocka_unit_test(an_os_type_is_found_by_mapping_then_table_then_kind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,6 +167,8 @@ a_vm_is_read_with_everything_in_it(void **state)
     check_disks(&vm.disks);
     assert_int_equal(vm.nics.count, 3);
     check_nic(&vm.nics.items[0], 4000, "VirtualVmxnet3", "00:50:56:ab:cd:ef", "VM Network");
+    assert_string_equal(vm.nics.items[0].ip, "10.1.1.8"); /* not the link-local one before it */
+    assert_null(vm.nics.items[1].ip);
     check_nic(&vm.nics.items[1], 4001, "VirtualVmxnet3", "00:50:56:00:00:02", "prod/dmz");
     check_nic(&vm.nics.items[2], 4002, "VirtualE1000e", "00:50:56:00:00:03", NULL);
     check_snapshots(&vm.snapshots);

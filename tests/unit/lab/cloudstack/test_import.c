@@ -364,7 +364,7 @@ test_volume_is_imported_attached_detached_and_given_back(void **state)
     vm = import_vm(f, "web01", "root.qcow2");
     volume = import_data(f, "data.qcow2");
     assert_non_null(volume);
-    assert_int_equal(cloudstack_attach_volume(f->cs, volume, vm, &job_id, &f->err), 0);
+    assert_int_equal(cloudstack_attach_volume(f->cs, volume, vm, -1, &job_id, &f->err), 0);
     assert_int_equal(cloudstack_job_wait(f->cs, job_id, 30000, &result, &f->err), 0);
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(result, "volume"), "deviceid")), 2);

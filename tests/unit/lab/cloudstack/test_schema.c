@@ -180,17 +180,25 @@ test_parameters_come_with_their_version(void **state)
 {
     json_t *old = cs_schema_load("4.21", false), *now = cs_schema_load("4.22.1", false);
     json_t *next = cs_schema_load("4.22.1", true), *older = cs_schema_load("4.19.0", false);
+    json_t *later = cs_schema_load("4.23", false), *before = cs_schema_load("4.20.2", false);
 
     assert_false(has_param(old, "importVm", "osid"));
     assert_true(has_param(now, "importVm", "osid"));
     assert_false(has_param(now, "importVm", "macaddress"));
     assert_true(has_param(next, "importVm", "macaddress"));
+    assert_true(has_param(later, "importVm", "macaddress"));
+    assert_true(has_param(later, "importVm", "ipaddress"));
+    assert_true(has_param(now, "unmanageVirtualMachine", "forced"));
+    assert_false(has_param(before, "unmanageVirtualMachine", "forced"));
+    assert_true(has_param(older, "deployVirtualMachine", "customid"));
     assert_null(cs_schema_find(older, "importVolume"));
     assert_non_null(cs_schema_find(old, "importVolume"));
     json_decref(old);
     json_decref(now);
     json_decref(next);
     json_decref(older);
+    json_decref(later);
+    json_decref(before);
 }
 
 static void
