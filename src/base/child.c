@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -65,6 +67,9 @@ static bool
 is_replaced(const char *pair, const struct child_spec *spec)
 {
     for (const char *const *d = spec->drop_env; d && *d; d++)
+        if (names_variable(pair, *d, strlen(*d)))
+            return true;
+    for (const char *const *d = child_secrets; *d; d++)
         if (names_variable(pair, *d, strlen(*d)))
             return true;
     for (const char *const *s = spec->set_env; s && *s; s++)
@@ -597,4 +602,57 @@ child_run(const struct child_spec *spec, int timeout_ms, size_t max_output, char
         *ret_output = str_take(&output);
     str_done(&output);
     return rc;
+}
+
+/* ---- credentials ------------------------------------------------------------------------------- */
+
+#define MAX_SECRETS 65536U
+
+/* "NAME=value" with its NUL, one after the other. */
+int
+child_hand_secrets_over(int *ret_fd, struct err **err)
+{
+    CLEANUP(close_fdp) int fd = memfd_create("v2c-secrets", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return err_set_errno(err, E_MEMORY, errno, "memory for credentials");
+    for (const char *const *name = child_secrets; *name; name++) {
+        const char *value = getenv(*name);
+        CLEANUP(free_charp) char *pair = value ? xasprintf("%s=%s", *name, value) : NULL;
+        size_t length = pair ? strlen(pair) + 1 : 0;
+
+        if (length && write(fd, pair, length) != (ssize_t)length)
+            return err_set_errno(err, E_MEMORY, errno, "memory for credentials");
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+static bool
+is_secret(const char *pair)
+{
+    for (const char *const *name = child_secrets; *name; name++)
+        if (names_variable(pair, *name, strlen(*name)))
+            return true;
+    return false;
+}
+
+int
+child_take_secrets_over(int fd, struct err **err)
+{
+    CLEANUP(free_charp) char *data = xcalloc(MAX_SECRETS + 1, 1);
+    CLEANUP(close_fdp) int file = fd;
+    ssize_t length = pread(file, data, MAX_SECRETS, 0);
+
+    if (length < 0)
+        return err_set_errno(err, E_IO, errno, "reading the credentials that were handed over");
+    for (char *pair = data; pair < data + length; pair += strlen(pair) + 1) {
+        CLEANUP(free_charp) char *name = strndup(pair, strcspn(pair, "="));
+
+        if (is_secret(pair))
+            (void)setenv(name, strchr(pair, '=') + 1, 1);
+    }
+    explicit_bzero(data, MAX_SECRETS);
+    return 0;
 }

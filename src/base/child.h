@@ -35,7 +35,7 @@ struct child {
     int pidfd; /* readable when it has ended; -1 when none runs */
 };
 
-/* Variables that hold credentials, for `drop_env` of programs that have no business with them. */
+/* Variables that hold credentials: no child gets them, as everybody who may look at its environment would. */
 extern const char *const child_secrets[];
 
 #define CHILD_NONE ((struct child){.pidfd = -1})
@@ -48,6 +48,13 @@ int child_wait(struct child *child, int timeout_ms, int *ret_status, struct err 
 void child_stop(struct child *child, int grace_ms);
 /* "exit status 3", "killed by SIGSEGV"; static storage of the calling thread. */
 const char *child_describe_status(int status);
+/* The credentials of our environment in a file in memory, for a child that has to have them: pass it the
+ * fd.  The caller closes *ret_fd. */
+int child_hand_secrets_over(int *ret_fd, struct err **err);
+/* In that child: takes them into our environment, where its own children do not find them; closes @fd.
+ * Before other threads are started. */
+int child_take_secrets_over(int fd, struct err **err);
+
 /* Runs to the end and collects stdout and stderr together, at most @max_output bytes of it (the rest
  * is read and dropped).  The caller frees *ret_output.  E_TIMEOUT kills the child. */
 int child_run(const struct child_spec *spec, int timeout_ms, size_t max_output, char **ret_output,

@@ -19,6 +19,8 @@ const struct command *const commands[] = {
     &command_resume,
     &command_bandwidth,
     &command_rehearse,
+    &command_cancel,
+    &command_rollback,
     &command_forget,
     &command_doctor,
     &command_qcow2,

@@ -25,6 +25,7 @@ view_done(struct vm_view *view)
     free(view->state_file);
     free(view->stage);
     free(view->progress);
+    free(view->no_space);
     store_migration_done(&view->record);
     store_disks_done(&view->disks);
 }
@@ -56,7 +57,9 @@ describe_settings(struct store *store, struct vm_view *view, struct err **err)
     CLEANUP(free_charp) char *missed = NULL;
 
     if (store_is_paused(store, view->record.id, &view->is_paused, err) < 0 ||
-        store_setting_get(store, &vm, STORE_FINALIZE_MISSED, &missed, err) < 0)
+        store_setting_get(store, &vm, STORE_FINALIZE_MISSED, &missed, err) < 0 ||
+        (view->is_running &&
+         store_setting_get(store, &vm, STORE_NO_SPACE, &view->no_space, err) < 0))
         return -1;
     view->has_missed_finalize_at = missed && view->record.stage <= STAGE_DELTA;
     if (view->record.stage != STAGE_DELTA)
@@ -92,7 +95,7 @@ describe_record(const struct selection *selection, struct vm_view *view, struct 
             return -1;
         sum += view->progress[i].percent;
     }
-    if (r->stage == STAGE_DONE)
+    if (migration_is_over(r->stage))
         view->percent = 100;
     else if (view->disks.count)
         view->percent = sum / (double)view->disks.count;

@@ -48,6 +48,7 @@ struct vm_view {
     bool is_running; /* a process holds its lock */
     bool is_paused;
     bool has_missed_finalize_at;   /* it passed in a pause */
+    char *no_space;                /* what has no room, while that is waited for; NULL else */
     struct store_migration record; /* id 0: none */
     struct store_disks disks;
     struct store_progress *progress;    /* one a disk */

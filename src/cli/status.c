@@ -97,12 +97,17 @@ append_view(struct str *out, const struct vm_view *view)
                 view->is_finalize_now ? "true" : "false", view->percent);
     for (size_t i = 0; i < view->disks.count; i++)
         append_disk(out, &view->disks.items[i], &view->progress[i], view->is_running);
-    if (r->id && r->stage != STAGE_DONE)
+    if (r->id && !migration_is_over(r->stage))
         str_appendf(out, "  %s, delta rounds done: %" PRId64 "\n",
                     view->is_running ? "running" : "not running", r->delta_rounds);
     append_downtime(out, &view->downtime);
     if (view->is_paused)
         str_append(out, "  paused: `v2c-engine resume` goes on\n");
+    if (view->no_space) {
+        str_append(out, "  waits for space, and goes on by itself: ");
+        text_append_clean(out, view->no_space, 0);
+        str_append(out, "\n");
+    }
     if (view->has_missed_finalize_at)
         str_append(out,
                    "  finalize_at has passed in a pause and is not acted on: request finalize\n");
@@ -190,6 +195,7 @@ view_json(const struct vm_view *view)
 
     json_object_set_new(object, "is_running", json_boolean(view->is_running));
     json_object_set_new(object, "paused", json_boolean(view->is_paused));
+    json_object_set_new(object, "waits_for_space", text_or_null(view->no_space));
     json_object_set_new(object, "finalize_at_missed", json_boolean(view->has_missed_finalize_at));
     json_object_set_new(object, "migration_id", text_or_null(r->migration_id));
     json_object_set_new(object, "delta_rounds", json_integer((json_int_t)r->delta_rounds));

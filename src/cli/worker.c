@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -20,7 +21,7 @@
 
 struct worker_values {
     const char *config, *spec, *vm, *verify;
-    int64_t entry, report_fd, readers, parallel_disks;
+    int64_t entry, report_fd, secrets_fd, readers, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
 
@@ -34,6 +35,7 @@ static const struct option_def worker_options[] = {
     OPTION("entry", OPTION_INT, entry),
     OPTION("vm", OPTION_TEXT, vm),
     OPTION("report-fd", OPTION_INT, report_fd),
+    OPTION("secrets-fd", OPTION_INT, secrets_fd),
     OPTION("readers", OPTION_INT, readers),
     OPTION("parallel-disks", OPTION_INT, parallel_disks),
     OPTION("verify", OPTION_TEXT, verify),
@@ -214,6 +216,8 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     if (v->report_fd <= STDERR_FILENO)
         v->report_fd = -1;
     leave_terminal();
+    if (v->secrets_fd > STDERR_FILENO && child_take_secrets_over((int)v->secrets_fd, err) < 0)
+        return -1;
     parent = (struct parent){.pidfd = -1, .report_fd = (int)v->report_fd};
     if (v->report_fd >= 0) {
         (void)fcntl((int)v->report_fd, F_SETFD, FD_CLOEXEC);

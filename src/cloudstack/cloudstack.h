@@ -146,6 +146,14 @@ int cloudstack_update_vm(struct cloudstack *cs, const char *vm_id, const char *o
                          const struct cloudstack_params *details, struct err **err);
 int cloudstack_start_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id,
                         struct err **err);
+int cloudstack_stop_vm(struct cloudstack *cs, const char *vm_id, bool is_forced, char **ret_job_id,
+                       struct err **err);
+/* CloudStack forgets it, and the files stay: a stopped VM with all its volumes (from 4.22 on), or a
+ * detached volume. */
+int cloudstack_unmanage_vm(struct cloudstack *cs, const char *vm_id, char **ret_job_id,
+                           struct err **err);
+int cloudstack_unmanage_volume(struct cloudstack *cs, const char *volume_id, char **ret_job_id,
+                               struct err **err);
 
 /* The truth, for resuming after a lost answer.  *ret_* is NULL and 0 is returned when there is none. */
 int cloudstack_get_vm(struct cloudstack *cs, const char *vm_id, json_t **ret_vm, struct err **err);

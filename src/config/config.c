@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/util.h"
+#include "config/credentials.h"
 #include "config/values.h"
 #include "config/vddk.h"
 
@@ -184,8 +185,8 @@ override(const char *name, char **value)
 static void
 decode_vcenter(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"host",    "user",       "password", "insecure",
-                                       "ca_file", "thumbprint", NULL};
+    static const char *const keys[] = {"host",     "user",    "password",   "password_file",
+                                       "insecure", "ca_file", "thumbprint", NULL};
     const struct node *map = node_decode_map(root, "vcenter", problems);
     CLEANUP(free_charp) char *host = NULL;
     int is_insecure = false;
@@ -203,6 +204,8 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
     if (node_decode_string(map, "password", &config->vcenter.password, problems) &&
         !*config->vcenter.password)
         free(take(config->vcenter.password));
+    credential_decode(map, "password_file", "vcenter-password", &config->vcenter.password,
+                      problems);
     override("V2C_VCENTER_PASSWORD", &config->vcenter.password);
     if (!config->vcenter.password)
         override("VC_PASSWORD", &config->vcenter.password);
@@ -217,8 +220,17 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
 static void
 decode_cloudstack(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"endpoint", "api_key", "secret_key", "timeout_seconds",
-                                       "insecure", "ca_file", "thumbprint", NULL};
+    static const char *const keys[] = {"endpoint",
+                                       "api_key",
+                                       "api_key_file",
+                                       "secret_key",
+                                       "secret_key_file",
+                                       "timeout_seconds",
+                                       "profile",
+                                       "insecure",
+                                       "ca_file",
+                                       "thumbprint",
+                                       NULL};
     const struct node *map = node_decode_map(root, "cloudstack", problems);
     int is_insecure = false;
 
@@ -226,9 +238,14 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
     decode_text(map, "endpoint", &config->cloudstack.endpoint, problems);
     override("V2C_CLOUDSTACK_ENDPOINT", &config->cloudstack.endpoint);
     decode_text(map, "api_key", &config->cloudstack.api_key, problems);
+    credential_decode(map, "api_key_file", "cloudstack-api-key", &config->cloudstack.api_key,
+                      problems);
     override("V2C_CLOUDSTACK_API_KEY", &config->cloudstack.api_key);
     decode_text(map, "secret_key", &config->cloudstack.secret_key, problems);
+    credential_decode(map, "secret_key_file", "cloudstack-secret-key",
+                      &config->cloudstack.secret_key, problems);
     override("V2C_CLOUDSTACK_SECRET_KEY", &config->cloudstack.secret_key);
+    credential_profile(map, config, problems);
     decode_count(map, "timeout_seconds", CLOUDSTACK_TIMEOUT_S, &config->cloudstack.timeout_seconds,
                  problems);
     decode_flag(map, "insecure", &is_insecure, problems);
@@ -275,6 +292,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "verify",
                                        "import_method",
                                        "extents",
+                                       "on_failure",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
@@ -287,6 +305,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     int quiesce = CONFIG_QUIESCE_AUTO, shutdown = CONFIG_SHUTDOWN_AUTO;
     int verify = (int)config->migration.verify, extents = (int)config->migration.extents;
     int import_method = (int)config->migration.import_method;
+    int on_failure = (int)config->migration.on_failure;
 
     node_check_keys(map, keys, problems);
     decode_text(map, "vddk_path", &config->migration.vddk_path, problems);
@@ -298,6 +317,8 @@ decode_migration(const struct node *root, struct config *config, struct problems
     config->migration.import_method = (enum config_import)import_method;
     decode_verify(map, &verify, problems);
     config->migration.verify = (enum config_verify)verify;
+    decode_on_failure(map, &on_failure, problems);
+    config->migration.on_failure = (enum config_on_failure)on_failure;
     decode_extents(map, &extents, problems);
     config->migration.extents = (enum config_extents)extents;
     decode_interval(map, "finalize_settle_seconds", &config->migration.finalize_settle_seconds,

@@ -25,6 +25,8 @@ enum config_compression {
     CONFIG_COMPRESSION_SKIPZ,
 };
 enum config_shutdown { CONFIG_SHUTDOWN_AUTO, CONFIG_SHUTDOWN_FORCE, CONFIG_SHUTDOWN_MANUAL };
+/* When a run fails while the source is down. */
+enum config_on_failure { CONFIG_ON_FAILURE_KEEP, CONFIG_ON_FAILURE_POWER_ON };
 /* Who says what a base copy need not read: changed-block tracking where it can be trusted, else VDDK;
  * tracking always; VDDK always; nobody. */
 enum config_extents {
@@ -82,6 +84,7 @@ struct config {
         enum config_shutdown shutdown;
         enum config_verify verify;
         enum config_extents extents;
+        enum config_on_failure on_failure;
         enum config_import import_method;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t cutover_max_downtime;    /* seconds; 0: any */
@@ -159,6 +162,7 @@ struct spec {
     enum config_shutdown shutdown;
     enum config_verify verify; /* sample */
     enum config_extents extents;
+    enum config_on_failure on_failure;
     enum config_import import_method;
     int64_t parallel_disks;
     bool start_vm_after_import;

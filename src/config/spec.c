@@ -153,6 +153,8 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
                                                        (int)config->migration.shutdown);
     spec->verify = (enum config_verify)first_known(own->verify, defaults->verify,
                                                    (int)config->migration.verify);
+    spec->on_failure = (enum config_on_failure)first_known(own->on_failure, defaults->on_failure,
+                                                           (int)config->migration.on_failure);
     spec->extents = (enum config_extents)first_known(own->extents, defaults->extents,
                                                      (int)config->migration.extents);
     spec->import_method = (enum config_import)first_known(

@@ -19,6 +19,7 @@ spec_parts_init(struct spec_parts *parts)
         .verify = -1,
         .shutdown = -1,
         .extents = -1,
+        .on_failure = -1,
         .import_method = -1,
         .vddk = CONFIG_VDDK_UNSET,
     };
@@ -74,6 +75,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "bandwidth_limit",
                                        "verify",
                                        "extents",
+                                       "on_failure",
                                        "vddk",
                                        NULL};
 
@@ -91,6 +93,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_quiesce(map, &parts->quiesce, problems);
     decode_shutdown(map, &parts->shutdown, problems);
     decode_extents(map, &parts->extents, problems);
+    decode_on_failure(map, &parts->on_failure, problems);
     decode_import(map, &parts->import_method, problems);
     decode_rates(map, "bandwidth_limit", &parts->bandwidth, problems);
     decode_verify(map, &parts->verify, problems);

@@ -11,12 +11,12 @@ struct spec_parts {
     int64_t finalize_settle_seconds;                                  /* -1: not set */
     int64_t cutover_max_downtime, finalize_at;                        /* 0: not set */
     bool finalize_at_was_zoneless;
-    int64_t readers, parallel_disks;         /* 0: not set */
-    int run_virt_v2v, start_vm_after_import; /* -1: not set */
-    int quiesce, shutdown, verify, extents;  /* -1: not set */
-    int import_method;                       /* -1: not set */
-    struct rate_schedule bandwidth;          /* text "": not set */
-    struct config_vddk vddk;                 /* see CONFIG_VDDK_UNSET */
+    int64_t readers, parallel_disks;                    /* 0: not set */
+    int run_virt_v2v, start_vm_after_import;            /* -1: not set */
+    int quiesce, shutdown, verify, extents, on_failure; /* -1: not set */
+    int import_method;                                  /* -1: not set */
+    struct rate_schedule bandwidth;                     /* text "": not set */
+    struct config_vddk vddk;                            /* see CONFIG_VDDK_UNSET */
     struct config_target target;
     bool has_nics;
     struct spec_nics nics; /* sorted; entries without a network dropped */

@@ -72,6 +72,7 @@ append_migration(struct str *s, const struct spec *spec)
     append_text(s, 2, "shutdown_mode", shutdown_word(spec->shutdown));
     append_text(s, 2, "verify", verify_word(spec->verify));
     append_text(s, 2, "extents", extents_word(spec->extents));
+    append_text(s, 2, "on_failure", on_failure_word(spec->on_failure));
     append_text(s, 2, "import_method", import_word(spec->import_method));
     append_flag(s, "start_vm_after_import", spec->start_vm_after_import);
     if (spec->bandwidth.text[0])

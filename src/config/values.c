@@ -79,6 +79,7 @@ static const char *const quiesce_words[] = {"auto", "true", "false", NULL};
 static const char *const shutdown_words[] = {"auto", "force", "manual", NULL};
 static const char *const extents_words[] = {"auto", "cbt", "allocated", "none", NULL};
 
+static const char *const on_failure_words[] = {"keep", "power_on_source", NULL};
 static const char *const import_words[] = {"importvm", "shell", NULL};
 static const char *const verify_words[] = {"none", "sample", "full", NULL};
 
@@ -162,6 +163,19 @@ const char *
 import_word(enum config_import import)
 {
     return import_words[import];
+}
+
+void
+decode_on_failure(const struct node *map, int *value, struct problems *problems)
+{
+    if (!is_blank_text(map, "on_failure"))
+        node_decode_word(map, "on_failure", on_failure_words, value, problems);
+}
+
+const char *
+on_failure_word(enum config_on_failure on_failure)
+{
+    return on_failure_words[on_failure];
 }
 
 const char *

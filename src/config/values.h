@@ -41,6 +41,8 @@ const char *verify_word(enum config_verify verify);
 bool verify_from_word(const char *word, enum config_verify *ret);
 void decode_extents(const struct node *map, int *value, struct problems *problems);
 const char *extents_word(enum config_extents extents);
+void decode_on_failure(const struct node *map, int *value, struct problems *problems);
+const char *on_failure_word(enum config_on_failure on_failure);
 void decode_import(const struct node *map, int *value, struct problems *problems);
 const char *import_word(enum config_import import);
 

@@ -184,8 +184,8 @@ ask_converter(const char *program, const char *question, char **ret_answer, int 
 {
     const char *const argv[] = {program, question, NULL};
 
-    return child_run(&(struct child_spec){.argv = argv, .drop_env = child_secrets}, FEATURES_MS,
-                     64 * KIB, ret_answer, ret_status, err);
+    return child_run(&(struct child_spec){.argv = argv}, FEATURES_MS, 64 * KIB, ret_answer,
+                     ret_status, err);
 }
 
 /* The lines of --machine-readable, and NO_FSTRIM as one more. */

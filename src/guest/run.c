@@ -132,7 +132,6 @@ guest_run(const char *const *argv, const char *const *set_env, const struct gues
             &(struct child_spec){
                 .argv = argv,
                 .set_env = set_env,
-                .drop_env = child_secrets,
                 .pass_fds =
                     (const struct child_fd[]){{out, STDOUT_FILENO}, {errors, STDERR_FILENO}},
                 .pass_fd_count = 2,

@@ -41,7 +41,9 @@ migration_stage_base_copy(struct migration *m, struct err **err)
     struct migration_plan *allocated;
     int result;
 
-    if (migration_read_source(m, err) < 0 || migration_check_disks(m, err) < 0)
+    /* Files are made now: a share that went away since must not have them made below its mount point. */
+    if (migration_read_source(m, err) < 0 || migration_check_disks(m, err) < 0 ||
+        migration_check_pools(m, err) < 0)
         return -1;
     if (!snapshot_is_there(m)) {
         migration_log(m, LOG_INFO, "The base snapshot is gone: going on from another one");

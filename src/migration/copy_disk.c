@@ -276,7 +276,7 @@ on_checkpoint(void *opaque, const struct transfer_progress *progress, struct err
         task->recorded_blocks = blocks;
         task->has_advanced = true;
     }
-    return 0;
+    return migration_check_room(task->disk->target_path, err);
 }
 
 static void

@@ -267,7 +267,7 @@ migration_back_to_delta(struct migration *m, const char *why, struct err **err)
                   "%s: going back to delta rounds; request finalize again to cut over", why);
     m->record.is_shutdown_action_required = false;
     m->has_waited_for_person = false;
-    if (migration_drop_requests(m, err) < 0)
+    if (migration_drop_requests(m, err) < 0 || migration_note_shutdown(m, false, err) < 0)
         return -1;
     return migration_enter(m, STAGE_DELTA, err);
 }

@@ -52,6 +52,8 @@ struct migration {
     bool is_paused;               /* a pause is set, as of `pause_seen_ms` */
     bool is_pause_told;           /* and has taken effect */
     int64_t pause_seen_ms;
+    bool is_cancelled; /* asked to, as of `cancel_seen_ms` */
+    int64_t cancel_seen_ms;
     struct migration_hold hold;
     int64_t stage_began_ms;     /* 0: an earlier run began it */
     bool has_waited_for_person; /* to shut the source down */
@@ -59,6 +61,12 @@ struct migration {
     bool is_rehearsal_wanted;
     int64_t finalize_at_missed; /* the finalize_at that passed in a pause; 0: none */
 };
+
+/* ---- run.c ------------------------------------------------------------------------------------ */
+
+/* m->vsphere, and the vCenter's thumbprint; m->cloudstack. */
+int migration_connect_vcenter(struct migration *m, struct err **err);
+int migration_connect_cloudstack(struct migration *m, struct err **err);
 
 /* ---- names.c ---------------------------------------------------------------------------------- */
 
@@ -227,8 +235,15 @@ bool migration_take_marker(struct migration *m, const char *name);
  * session alive meanwhile. */
 int migration_wait(struct migration *m, int64_t ms, bool (*until)(struct migration *m),
                    struct err **err);
-bool migration_is_stopped(const struct migration *m);
-int migration_check_stop(const struct migration *m, struct err **err);
+bool migration_is_stopped(struct migration *m);
+int migration_check_stop(struct migration *m, struct err **err);
+
+/* undo.c.  Takes note that the source goes down by our doing, or runs again. */
+int migration_note_shutdown(struct migration *m, bool is_down, struct err **err);
+/* Whether somebody has asked to cancel, as of a second ago at most. */
+bool migration_is_cancelled(struct migration *m);
+/* After a failure: what `on_failure` asks for. */
+void migration_power_back_on(struct migration *m);
 
 /* pause.c.  Whether a pause is set, as of a second ago at most. */
 bool migration_is_paused(struct migration *m);
@@ -239,6 +254,15 @@ int migration_check_pause(struct migration *m, struct err **err);
 int migration_is_pause_due(struct migration *m, bool *ret_is_due, struct err **err);
 /* Leaves nothing on the source and waits for the end of the pause. */
 int migration_stage_paused(struct migration *m, struct err **err);
+
+/* space.c.  E_NO_SPACE when the file system of @path, a disk's file, has less left than is to stay free
+ * there; what cannot be asked counts as room. */
+int migration_check_room(const char *path, struct err **err);
+/* Whether the pools of all disks have as much, and some more. */
+bool migration_has_room(struct migration *m);
+/* After a copy that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
+ * there is room.  Nothing is lost by it: the copy goes on from its last checkpoint. */
+int migration_wait_for_room(struct migration *m, const struct err *failure, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);
 
 /* convert.c: whether the targets hold, or are about to hold, a converted guest: then they are no copies of

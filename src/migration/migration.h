@@ -93,6 +93,29 @@ char *migration_overlay_dir(const struct store_migration *record, const struct s
 int migration_remove_shell(struct store *store, int64_t migration, struct cloudstack *cs,
                            char **ret_left, struct err **err);
 
+/* ---- undo.c ------------------------------------------------------------------------------------ */
+
+/* Done, or rolled back: there is nothing to go on with. */
+bool migration_is_over(enum store_stage stage);
+/* Whether the migration has shut the source down, and not found it running since. */
+int migration_has_shut_down(struct store *store, int64_t migration, bool *ret, struct err **err);
+/* Asks a run to leave at its next checkpoint and no other to begin, or takes that back. */
+int migration_request_cancel(struct store *store, int64_t migration, bool is_wanted,
+                             struct err **err);
+
+/* rollback.c: takes an import back, as far as the server can, and powers the source on.  CloudStack's VM is
+ * stopped and given up with its volumes; where the server cannot give up a stopped VM, the data disks are,
+ * and the VM stays, stopped and tagged.  No file is removed.  May be called again after any interruption;
+ * the caller holds the migration's lock. */
+struct migration_rollback {
+    const struct config *config;
+    struct store *store;
+    const struct store_migration *record;
+    bool is_forced; /* a VM that does not stop is switched off */
+    bool keeps_source_off;
+};
+int migration_rollback(const struct migration_rollback *rollback, struct err **err);
+
 /* The file of a disk's digests in the migration's directory; the caller frees. */
 char *migration_digests_path(const char *directory, const char *disk_name);
 

@@ -61,6 +61,7 @@ migration_next_stage(enum store_stage stage, bool is_finalize_requested, bool ru
     case STAGE_IMPORT_DATA_DISK:
         return "done";
     case STAGE_DONE:
+    case STAGE_ROLLED_BACK:
         return "none";
     default:
         return "unknown";

@@ -28,6 +28,7 @@ resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct
         .name = json_text(pool, "name"),
         .type = json_text(pool, "type"),
         .path = json_text(pool, "path"),
+        .host = json_text(pool, "ipaddress"),
         .state = json_text(pool, "state"),
     };
     result = storage_resolve(&description, ret_dir, err);
@@ -105,9 +106,16 @@ migration_check_pools(struct migration *m, struct err **err)
     for (size_t i = 0; i < m->disks.count; i++) {
         const struct store_disk *disk = &m->disks.items[i];
         CLEANUP(free_charp) char *dir = NULL;
+        struct err *failure = NULL;
 
-        if (resolve_pool(m, disk->storage_id, &dir, err) < 0)
+        if (resolve_pool(m, disk->storage_id, &dir, &failure) < 0) {
+            if (err_code(failure) == E_NO_SPACE) { /* whoever writes there waits for room */
+                err_free(failure);
+                continue;
+            }
+            err_move(err, &failure);
             return err_wrap(err, "disk %s", disk->address);
+        }
         if (!is_below(disk->target_path, dir)) {
             err_set(err, E_POOL, "disk %s: its pool is at %s now, its file is %s", disk->address,
                     dir, disk->target_path);

@@ -41,8 +41,8 @@ check_settings(const struct migration *m, struct err **err)
     return 0;
 }
 
-static int
-connect_source_once(struct migration *m, struct err **err)
+int
+migration_connect_vcenter(struct migration *m, struct err **err)
 {
     const struct config *c = m->config;
     struct vsphere_options options = {
@@ -60,7 +60,13 @@ connect_source_once(struct migration *m, struct err **err)
         vsphere_thumbprint(m->vsphere, m->thumbprint, err) < 0)
         return err_wrap(err, "vCenter %s", c->vcenter.host);
     m->kept_alive_ms = clock_monotonic_ms();
-    return migration_find_source(m, err);
+    return 0;
+}
+
+static int
+connect_source_once(struct migration *m, struct err **err)
+{
+    return migration_connect_vcenter(m, err) < 0 ? -1 : migration_find_source(m, err);
 }
 
 /* A connection that breaks is no reason to give up a migration that may have run for days. */
@@ -82,8 +88,8 @@ connect_source(struct migration *m, struct err **err)
     }
 }
 
-static int
-connect_target(struct migration *m, struct err **err)
+int
+migration_connect_cloudstack(struct migration *m, struct err **err)
 {
     const struct config *c = m->config;
     struct cloudstack_options options = {
@@ -261,6 +267,11 @@ load_record(struct migration *m, bool *ret_is_done, struct err **err)
         0) {
         if (adopt_record(m, &found, err) < 0)
             return -1;
+        if (m->record.stage == STAGE_ROLLED_BACK) {
+            err_set(err, E_USAGE, "it was rolled back");
+            return err_hint(
+                err, "v2c-engine forget, and move its target files away: then it begins anew");
+        }
         *ret_is_done = m->record.stage == STAGE_DONE;
         return 0;
     }
@@ -326,6 +337,16 @@ run_checked(struct migration *m, struct err **err)
     return migration_preflight(m, err) < 0 ? -1 : stages[m->record.stage](m, err);
 }
 
+/* A copy whose pool is full waits for room.  Where the file system has room and says all the same that it has
+ * not (a quota, or it is another one that is full) that is a failure that may pass. */
+static bool
+is_for_want_of_space(const struct migration *m, const struct err *failure)
+{
+    return err_code(failure) == E_NO_SPACE &&
+           (m->record.stage == STAGE_BASE_COPY || m->record.stage == STAGE_DELTA ||
+            m->record.stage == STAGE_FINAL_SYNC);
+}
+
 /* A stage that fails for a passing reason is run again after a pause; every stage may be.  Rounds that
  * went well in between count as success. */
 static int
@@ -334,7 +355,7 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     enum store_stage stage = m->record.stage;
     int64_t rounds = m->record.delta_rounds;
     struct err *failure = NULL;
-    bool is_paused = false;
+    bool is_paused = false, may_pass;
 
     if (!stages[stage])
         return err_set(err, E_NOT_BUILT, "stage %s is not known to this version",
@@ -350,7 +371,14 @@ run_stage(struct migration *m, unsigned *failures, struct err **err)
     }
     if (m->record.delta_rounds > rounds)
         *failures = 0;
-    if (err_class(failure) != ERR_CLASS_RETRY || ++*failures >= STAGE_ATTEMPTS)
+    may_pass = err_class(failure) == ERR_CLASS_RETRY || is_for_want_of_space(m, failure);
+    if (is_for_want_of_space(m, failure) && !migration_has_room(m)) {
+        int result = migration_wait_for_room(m, failure, err);
+
+        err_free(failure);
+        return result;
+    }
+    if (!may_pass || ++*failures >= STAGE_ATTEMPTS)
         return err_move(err, &failure);
     migration_log(m, LOG_WARNING, "stage %s: %s; trying again in %" PRId64 " s",
                   store_stage_name(m->record.stage), err_message(failure),
@@ -441,12 +469,14 @@ run_locked(struct migration *m, struct err **err)
     free(take(m->record.last_error));
     free(take(m->record.last_error_code));
     m->is_checked = m->record.stage >= STAGE_BASE_COPY;
-    if (connect_target(m, &failure) == 0 &&
+    if (migration_connect_cloudstack(m, &failure) == 0 &&
         (m->record.stage <= STAGE_PREPARING_STORAGE || migration_check_pools(m, &failure) == 0) &&
         run_stages(m, &failure) == 0)
         return 0;
     tidy_source(m);
     record_failure(m, failure);
+    if (err_code(failure) != E_CANCELLED)
+        migration_power_back_on(m);
     return err_move(err, &failure);
 }
 

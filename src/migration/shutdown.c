@@ -70,6 +70,8 @@ static int
 force_off(struct migration *m, struct err **err)
 {
     migration_log(m, LOG_INFO, "Powering the source VM off");
+    if (migration_note_shutdown(m, true, err) < 0)
+        return -1;
     if (vsphere_power_off(m->vsphere, m->record.vm_moref, err) < 0)
         return err_wrap(err, "powering the source off");
     return enter_final_sync(m, err);
@@ -84,7 +86,8 @@ ask_guest(struct migration *m, struct err **err)
         return enter_awaiting(m, true, "VMware Tools do not run in the guest", err);
     migration_log(m, LOG_INFO, "Asking the guest to shut down");
     /* Recorded before it is asked: once asked it goes down, whatever becomes of us. */
-    if (enter_awaiting(m, false, "the guest was asked to shut down", err) < 0)
+    if (migration_note_shutdown(m, true, err) < 0 ||
+        enter_awaiting(m, false, "the guest was asked to shut down", err) < 0)
         return -1;
     if (vsphere_shutdown_guest(m->vsphere, m->record.vm_moref, &failure) == 0)
         return 0;

@@ -5,16 +5,20 @@
 #define KEEP_ALIVE_MS (4 * 60 * 1000) /* well under the server's half hour */
 
 bool
-migration_is_stopped(const struct migration *m)
+migration_is_stopped(struct migration *m)
 {
-    return m->options->stop && *m->options->stop;
+    return (m->options->stop && *m->options->stop) || migration_is_cancelled(m);
 }
 
 int
-migration_check_stop(const struct migration *m, struct err **err)
+migration_check_stop(struct migration *m, struct err **err)
 {
     if (!migration_is_stopped(m))
         return 0;
+    if (m->is_cancelled) {
+        err_set(err, E_CANCELLED, "cancelled in stage %s", store_stage_name(m->record.stage));
+        return err_hint(err, "v2c-engine cancel takes the migration away");
+    }
     err_set(err, E_CANCELLED, "stopped on request in stage %s", store_stage_name(m->record.stage));
     return err_hint(err, "run the same command again to go on from here");
 }

@@ -434,6 +434,7 @@ look_at_dir(struct reader *r, const char *id, const json_t *pool)
         .name = fact_text(pool, "name"),
         .type = fact_text(pool, "type"),
         .path = fact_text(pool, "path"),
+        .host = fact_text(pool, "ipaddress"),
         .state = fact_text(pool, "state"),
     };
     json_t *dir = json_object();

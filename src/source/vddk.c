@@ -611,7 +611,6 @@ start_process(struct vddk_source *vddk, const struct source_vddk_options *option
             &(struct child_spec){
                 .argv = (const char *const[]){program, NULL},
                 .set_env = (const char *const[]){variable, NULL},
-                .drop_env = child_secrets,
                 .pass_fds = (const struct child_fd[]){{their_stderr, STDOUT_FILENO},
                                                       {their_stderr, STDERR_FILENO},
                                                       {theirs, VDDK_WIRE_SOCKET_FD},

@@ -1,5 +1,6 @@
 #include <mntent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -47,4 +48,33 @@ storage_lacks_mount(const char *dir, const char *fstab, const char *mounts, char
             return true;
         }
     return false;
+}
+
+void
+storage_mount_done(struct storage_mount *mount)
+{
+    free(mount->source);
+    free(mount->type);
+    free(mount->options);
+    *mount = (struct storage_mount){0};
+}
+
+bool
+storage_find_mount(const char *dir, const char *mounts, struct storage_mount *ret_mount)
+{
+    CLEANUP(end_mntentp) FILE *file = setmntent(mounts, "re");
+    struct storage_mount found = {0};
+    char buffer[8192];
+    struct mntent entry;
+
+    while (file && getmntent_r(file, &entry, buffer, sizeof(buffer))) {
+        if (strcmp(entry.mnt_dir, dir) != 0)
+            continue;
+        storage_mount_done(&found);
+        found = (struct storage_mount){.source = xstrdup(entry.mnt_fsname),
+                                       .type = xstrdup(entry.mnt_type),
+                                       .options = xstrdup(entry.mnt_opts)};
+    }
+    *ret_mount = found;
+    return found.source != NULL;
 }

@@ -16,6 +16,16 @@
 #include "base/util.h"
 #include "storage/internal.h"
 
+const struct storage_host storage_this_host = {
+    .fstab = "/etc/fstab",
+    .mounts = "/proc/self/mounts",
+    .os_release = "/etc/os-release",
+    .agent_properties = "/etc/cloudstack/agent/agent.properties",
+    .mount_root = "/mnt",
+    .mount_argv = {"mount", NULL},
+    .patience_ms = 60000,
+};
+
 /* The spellings that servers and the existing tool use. */
 static bool
 is_shared_mount_point(const char *type)
@@ -29,17 +39,33 @@ is_shared_mount_point(const char *type)
     return false;
 }
 
-static int
-refuse_type(const struct storage_pool *pool, struct err **err)
+static bool
+is_nfs(const char *type)
 {
-    err_set(err, E_POOL, "its type %s is not supported", pool->type);
-    if (!strcasecmp(pool->type, "NetworkFilesystem"))
-        return err_hint(err, "this version does not mount NFS; choose a SharedMountPoint pool that "
-                             "is mounted on this host at the same path as on the KVM hosts");
-    if (!strcasecmp(pool->type, "Filesystem"))
-        return err_hint(err,
-                        "that is storage local to one KVM host; choose a SharedMountPoint pool");
-    return err_hint(err, "choose a SharedMountPoint pool");
+    return !strcasecmp(type, "NetworkFilesystem") || !strcasecmp(type, "nfs");
+}
+
+static int
+refuse_type(const char *type, struct err **err)
+{
+    err_set(err, E_POOL, "its type %s is not supported", type);
+    return err_hint(err, "choose a pool of type NetworkFilesystem (NFS) or SharedMountPoint");
+}
+
+/* Storage of one KVM host can be written on that host only. */
+static int
+check_local(const struct storage_pool *pool, struct err **err)
+{
+    const char *where = pool->host && *pool->host ? pool->host : "one KVM host";
+
+    if (pool->host && *pool->host && storage_is_this_machine(pool->host))
+        return 0;
+    err_set(err, E_POOL, "its type Filesystem is storage local to %s, which is not this machine",
+            where);
+    return err_hint(err,
+                    "run v2c-engine on %s, or choose a pool of type NetworkFilesystem (NFS) or "
+                    "SharedMountPoint",
+                    where);
 }
 
 /* The path comes from a server: it must be one that names one directory only. */
@@ -60,7 +86,7 @@ check_path(const char *path, struct err **err)
 }
 
 static int
-check_directory(const char *dir, struct err **err)
+check_directory(const struct storage_host *host, const char *dir, struct err **err)
 {
     CLEANUP(free_charp) char *mount_point = NULL;
     struct stat st;
@@ -71,7 +97,7 @@ check_directory(const char *dir, struct err **err)
     }
     if (!S_ISDIR(st.st_mode))
         return err_set(err, E_POOL, "%s is not a directory", dir);
-    if (storage_lacks_mount(dir, "/etc/fstab", "/proc/self/mounts", &mount_point)) {
+    if (storage_lacks_mount(dir, host->fstab, host->mounts, &mount_point)) {
         err_set(err, E_POOL, "%s is listed in /etc/fstab and not mounted", mount_point);
         return err_hint(err, "mount %s", mount_point);
     }
@@ -111,37 +137,60 @@ try_write(const char *dir, struct err **err)
 }
 
 static int
-resolve(const struct storage_pool *pool, char **ret_dir, struct err **err)
+find_dir(const struct storage_host *host, const struct storage_pool *pool, char **ret_dir,
+         struct err **err)
 {
-    CLEANUP(free_charp) char *dir = NULL;
+    char *dir;
 
-    if (!pool->type || !is_shared_mount_point(pool->type)) {
-        struct storage_pool typed = *pool;
-
-        typed.type = pool->type ? pool->type : "(none)";
-        return refuse_type(&typed, err);
-    }
-    if (pool->state && strcasecmp(pool->state, "Up") != 0) {
-        err_set(err, E_POOL, "its state is %s", pool->state);
-        return err_hint(err, "bring the pool to state Up in CloudStack, or choose another");
+    if (is_nfs(pool->type))
+        return storage_nfs_mount(host, pool, ret_dir, err);
+    if (!strcasecmp(pool->type, "Filesystem")) {
+        if (check_local(pool, err) < 0)
+            return -1;
+    } else if (!is_shared_mount_point(pool->type)) {
+        return refuse_type(*pool->type ? pool->type : "(none)", err);
     }
     if (check_path(pool->path ? pool->path : "", err) < 0)
         return err_hint(err, "look at the pool in CloudStack");
     dir = xstrdup(pool->path);
     for (char *end = dir + strlen(dir) - 1; end > dir && *end == '/'; end--)
         *end = '\0';
-    if (check_directory(dir, err) < 0 || try_write(dir, err) < 0)
+    *ret_dir = dir;
+    return 0;
+}
+
+static int
+resolve(const struct storage_host *host, const struct storage_pool *pool, char **ret_dir,
+        struct err **err)
+{
+    CLEANUP(free_charp) char *dir = NULL;
+    struct storage_pool typed = *pool;
+
+    typed.type = pool->type ? pool->type : "";
+    if (pool->state && strcasecmp(pool->state, "Up") != 0) {
+        err_set(err, E_POOL, "its state is %s", pool->state);
+        return err_hint(err, "bring the pool to state Up in CloudStack, or choose another");
+    }
+    if (find_dir(host, &typed, &dir, err) < 0 || storage_check_answers(host, dir, err) < 0 ||
+        check_directory(host, dir, err) < 0 || try_write(dir, err) < 0)
         return -1;
     *ret_dir = take(dir);
     return 0;
 }
 
 int
-storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **err)
+storage_resolve_on(const struct storage_host *host, const struct storage_pool *pool, char **ret_dir,
+                   struct err **err)
 {
-    if (resolve(pool, ret_dir, err) < 0)
+    if (resolve(host, pool, ret_dir, err) < 0)
         return err_wrap(err, "storage pool %s", pool->name ? pool->name : pool->id);
     return 0;
+}
+
+int
+storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **err)
+{
+    return storage_resolve_on(&storage_this_host, pool, ret_dir, err);
 }
 
 int
@@ -153,5 +202,23 @@ storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
         return err_set_errno(err, E_POOL, errno, "%s", dir);
     if (__builtin_mul_overflow((uint64_t)st.f_bavail, (uint64_t)st.f_frsize, ret_bytes))
         *ret_bytes = UINT64_MAX;
+    return 0;
+}
+
+/* A share of small file systems, and of large ones what other VMs grow by while somebody comes. */
+#define FLOOR_SHARE 100U
+#define FLOOR_MOST  (1ULL << 30)
+
+int
+storage_floor_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
+{
+    struct statvfs st;
+    uint64_t size;
+
+    if (statvfs(dir, &st) < 0)
+        return err_set_errno(err, E_POOL, errno, "%s", dir);
+    if (__builtin_mul_overflow((uint64_t)st.f_blocks, (uint64_t)st.f_frsize, &size))
+        size = UINT64_MAX;
+    *ret_bytes = MIN(size / FLOOR_SHARE, FLOOR_MOST);
     return 0;
 }

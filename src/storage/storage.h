@@ -1,6 +1,8 @@
 /* Target pools: where the files of a CloudStack storage pool are seen from here, whether they can be
  * written, and how much room is left.
  *
+ * An NFS pool that is not mounted is mounted by storage_resolve, and stays mounted.
+ *
  * Threading: no state; any thread. */
 #ifndef V2C_STORAGE_STORAGE_H
 #define V2C_STORAGE_STORAGE_H
@@ -14,13 +16,17 @@ struct storage_pool {
     const char *name;
     const char *type;  /* listStoragePools: "SharedMountPoint", "NetworkFilesystem", ... */
     const char *path;  /* of the pool, as CloudStack says */
+    const char *host;  /* its `ipaddress`: the NFS server, or the KVM host of a local pool */
     const char *state; /* must be "Up" */
 };
 
 /* The directory on this host that holds the pool's files; the caller frees.  E_POOL, with the cure,
- * for a type that this version does not handle, a path that is not there or cannot be written. */
+ * for a type that this version does not handle, a path that is not there or cannot be written, another
+ * file system than the pool's where it should be. */
 int storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **err);
 /* Free bytes for this user in the file system of @dir. */
 int storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err);
+/* Bytes below which @dir's file system is taken for full: it is others' too. */
+int storage_floor_bytes(const char *dir, uint64_t *ret_bytes, struct err **err);
 
 #endif

@@ -153,9 +153,9 @@ struct store_subject {
 #define STORE_BANDWIDTH       "bandwidth_limit" /* of any of them */
 #define STORE_HOST_NAME       "host" /* of a VM: the ESXi host that it was read from last */
 #define STORE_FINALIZE_MISSED "finalize_at_missed" /* of a VM: the time that passed in a pause */
-#define STORE_CUTOVER         "cutover" /* of a VM: what its downtime is made of, as JSON (downtime.c) */
-#define STORE_REHEARSED                                                                            \
-    "rehearsed_convert_ms" /* of a VM: how long its conversion took in a rehearsal */
+#define STORE_CUTOVER         "cutover" /* of a VM: what its downtime is made of, as JSON */
+#define STORE_REHEARSED       "rehearsed_convert_ms" /* of a VM: the time of its conversion */
+#define STORE_NO_SPACE        "no_space" /* of a VM: which file has no room, while that is waited for */
 /* @value NULL clears it. */
 int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
                       const char *value, struct err **err);
@@ -193,7 +193,7 @@ int store_intent_get(struct store *store, int64_t migration, const char *step, b
                      struct store_intent *ret, struct err **err);
 void store_intent_done(struct store_intent *intent);
 
-/* The history people read, in order; kinds are words such as "stage", "round", "warning", "error". */
+/* The history people read, in order; kinds are words: "stage", "round", "warning", "error". */
 int store_event_add(struct store *store, int64_t migration, const char *kind, const char *text,
                     struct err **err);
 

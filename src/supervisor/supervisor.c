@@ -17,6 +17,7 @@
 #include "base/vec.h"
 #include "supervisor/report.h"
 
+#define SECRETS_FD            4
 #define REPORT_FD             3
 #define TICK_MS               250
 #define DEFAULT_RESTARTS      3
@@ -102,8 +103,11 @@ launch(struct supervisor *s, size_t job, struct err **err)
     struct worker *w = &s->workers[job];
     VEC_DECLARE(, const char *)
     argv = {0};
+    CLEANUP(close_fdp) int secrets = -1;
     int ends[2], rc;
 
+    if (child_hand_secrets_over(&secrets, err) < 0)
+        return -1;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return err_set_errno(err, E_SPAWN, errno, "pipe");
     vec_push(&argv, s->program);
@@ -113,8 +117,8 @@ launch(struct supervisor *s, size_t job, struct err **err)
     rc = child_start(
         &(struct child_spec){
             .argv = argv.items,
-            .pass_fds = &(struct child_fd){.ours = ends[1], .theirs = REPORT_FD},
-            .pass_fd_count = 1,
+            .pass_fds = (const struct child_fd[]){{ends[1], REPORT_FD}, {secrets, SECRETS_FD}},
+            .pass_fd_count = 2,
         },
         &w->child, err);
     vec_done(&argv);

@@ -1,6 +1,7 @@
 /* Starts, watches and restarts workers: one process a VM, so that a crash takes no other VM with it.
  *
- * A worker is this program's own executable with the hidden command `worker`.  Its fd 3 is a pipe for
+ * A worker is this program's own executable with the hidden command `worker`.  Its fd 4 holds the credentials
+ * of our environment, which its own does not have (child_take_secrets_over).  Its fd 3 is a pipe for
  * reports, one JSON object a line; what is no JSON object, or longer than 256 KiB, is dropped.  A worker
  * that fails says why in a last report {"error":{"code":"E_...","message":"...","hint":"..."}} and
  * exits with another status than 0; one that dies by a signal is started again after a while.  It stops

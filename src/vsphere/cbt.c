@@ -127,6 +127,30 @@ vsphere_enable_cbt(struct vsphere *vsphere, const char *moref, struct err **err)
     return 0;
 }
 
+int
+vsphere_disable_cbt(struct vsphere *vsphere, const char *moref, struct err **err)
+{
+    CLEANUP(str_done) struct str args = STR_INIT(MAX_ARGS);
+    const struct call call = {.method = "ReconfigVM_Task",
+                              .type = "VirtualMachine",
+                              .moref = moref,
+                              .args = &args,
+                              .is_change = true};
+    CLEANUP(tracking_done) struct tracking tracking = {0};
+    CLEANUP(err_freep) struct err *error = NULL;
+
+    str_append(&args, "<spec><changeTrackingEnabled>false</changeTrackingEnabled></spec>");
+    if (task_run(vsphere, &call, moref, NULL, NULL, &error) < 0 && !soap_is_lost(error))
+        return err_move(err, &error);
+    if (read_tracking(vsphere, moref, &tracking, err) < 0)
+        return -1;
+    if (!tracking.is_enabled)
+        return 0;
+    return error ? err_move(err, &error)
+                 : err_set(err, E_CBT_UNSUPPORTED,
+                           "VM %s: changed-block tracking is on although it was turned off", moref);
+}
+
 /* ---- what has changed ---- */
 
 struct query {

@@ -152,6 +152,8 @@ int vsphere_power_state(struct vsphere *vsphere, const char *moref, enum vsphere
 /* Turns CBT on if it is off, for the VM or for one of its disks, and checks that it is on then.  On a
  * running VM it becomes effective with the next snapshot.  E_CBT_UNSUPPORTED. */
 int vsphere_enable_cbt(struct vsphere *vsphere, const char *moref, struct err **err);
+/* Turns it off for the VM.  Nobody's history is left then. */
+int vsphere_disable_cbt(struct vsphere *vsphere, const char *moref, struct err **err);
 
 /* @quiesce as asked; fails with E_VSPHERE_QUIESCE when only that was the reason.  The caller puts the
  * migration's id into @name.  Looks for a snapshot of that name first and returns it: a crash or lost

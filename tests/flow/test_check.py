@@ -149,7 +149,7 @@ TARGETS = [
     # what is wrong, more of the spec's target, check, what its failure says
     ([change("host", "kvm1-host1", state="Down")], {}, "target.hosts", "up and enabled"),
     ([change("storagepool", "primary", state="Maintenance")], {}, "target.pool", "Maintenance"),
-    ([change("storagepool", "primary", type="NetworkFilesystem")], {}, "target.pool", "NetworkFilesystem"),
+    ([change("storagepool", "primary", type="RBD")], {}, "target.pool", "RBD"),
     ([change("storagepool", "primary", path="/nonexistent")], {}, "target.pool", "/nonexistent"),
     ([change("storagepool", "primary", disksizeused=1 << 44)], {}, "target.space", "100% full"),
     ([change("network", "lab-isolated", zoneid="elsewhere", zonename="elsewhere")], {}, "target.network",

@@ -275,7 +275,11 @@ def test_lying_answers_about_changed_blocks_never_lose_a_change(make, lie):
     engine.assert_migrated("web01")
 
 
-def test_full_target_file_system_is_said_and_the_copy_goes_on_when_there_is_room(make, tmp_path):
+def waits_for_space(engine, spec):
+    return engine.status(spec)[0]["waits_for_space"]
+
+
+def test_pool_that_fills_is_said_and_the_copy_goes_on_by_itself_when_there_is_room(make):
     lab, engine = make(synthetic())
     pool = lab.info["cloudstack"]["storagepath"]
     if os.geteuid() != 0:
@@ -283,11 +287,42 @@ def test_full_target_file_system_is_said_and_the_copy_goes_on_when_there_is_room
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", pool], check=True)
     try:
         spec = engine.spec("web01")
-        text = engine.run(spec).fail()
-        assert "No space left" in text or "full" in text
-        engine.assert_nothing_left("web01")
+        run = engine.run(spec)
+        until(lambda: "Waiting for space" in run.text(), "the run to wait for space")
+        assert "No space left" in engine.log("web01") or "are left in its pool" in engine.log("web01")
+        until(lambda: waits_for_space(engine, spec), "the status to say so")
+        assert run.is_running() and not lab.snapshots("web01")  # that would grow all the while
         subprocess.run(["mount", "-o", "remount,size=256m", pool], check=True)
-        finish(engine, spec)
+        engine.until_rounds("web01", 1, run)
+        assert not waits_for_space(engine, spec)
+        engine.finalize(spec)
+        run.succeed()
+        engine.assert_migrated("web01")
+    finally:
+        lab.stop()
+        subprocess.run(["umount", "-l", pool], check=True)
+
+
+def test_stop_while_waiting_for_space_ends_and_another_run_goes_on(make):
+    lab, engine = make(synthetic())
+    pool = lab.info["cloudstack"]["storagepath"]
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", pool], check=True)
+    try:
+        spec = engine.spec("web01")
+        run = engine.run(spec)
+        until(lambda: "Waiting for space" in run.text(), "the run to wait for space")
+        run.interrupt()
+        run.fail()
+        engine.assert_nothing_left("web01")
+        again = engine.run(spec)
+        until(lambda: "Waiting for space" in again.text(), "the second run to wait for space")
+        subprocess.run(["mount", "-o", "remount,size=256m", pool], check=True)
+        engine.until_rounds("web01", 1, again)
+        engine.finalize(spec)
+        again.succeed()
+        engine.assert_migrated("web01")
     finally:
         lab.stop()
         subprocess.run(["umount", "-l", pool], check=True)

@@ -84,7 +84,7 @@ a_shared_mount_point_is_its_own_directory(void **state)
 static void
 other_types_are_refused_with_the_cure(void **state)
 {
-    static const char *const types[] = {"NetworkFilesystem", "Filesystem", "RBD", "Linstor", ""};
+    static const char *const types[] = {"RBD", "Linstor", "PowerFlex", ""};
 
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         struct storage_pool pool = pool_at(dir);

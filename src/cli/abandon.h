@@ -1,0 +1,22 @@
+/* What `forget` and `cancel` share: a migration that is not to go on is taken out of the world. */
+#ifndef V2C_CLI_ABANDON_H
+#define V2C_CLI_ABANDON_H
+
+#include <stdbool.h>
+
+#include "cli/select.h"
+
+struct abandon_options {
+    const char *command; /* "forget", for what is printed */
+    bool keep_files, leave_snapshots, yes;
+    bool restore_tracking; /* changed-block tracking is turned off if we turned it on */
+    bool power_on;         /* the source, if we shut it down */
+    bool takes_done;       /* also of a migration that is done: record and directory only */
+};
+
+/* All migrations of the selection, each under its lock; what will be done is printed first.  The first
+ * failure ends it, and the same command goes on. */
+int abandon_all(const struct abandon_options *options, struct selection *selection,
+                struct err **err);
+
+#endif
