@@ -95,3 +95,9 @@ guest_find_qemu(void)
 
     return find(variables, "qemu-system-x86_64", places);
 }
+
+char *
+guest_find_qemu_img(void)
+{
+    return find_in_path("qemu-img");
+}

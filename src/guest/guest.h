@@ -23,6 +23,8 @@ struct err;
 char *guest_find_converter(void);
 /* virt-inspector: V2C_VIRT_INSPECTOR, else PATH.  The caller frees; NULL. */
 char *guest_find_inspector(void);
+/* qemu-img, which makes and commits the overlays: in PATH.  The caller frees; NULL. */
+char *guest_find_qemu_img(void);
 /* The drivers for Windows, an ISO or a directory: @configured, else the usual places.  The caller frees;
  * NULL. */
 char *guest_find_virtio_win(const char *configured);

@@ -137,6 +137,7 @@ struct local_facts {
     char *virt_v2v;   /* path of virt-v2v-in-place; NULL: none */
     char *virtio_win; /* ISO or directory; NULL: none */
     bool has_rhsrvany, has_pvvxsvc;
+    bool has_inspector, has_qemu_img;
     bool wants_windows;
 };
 void local_facts_read(const struct config *config, const struct local_wants *wants,

@@ -127,6 +127,13 @@ judge_conversion(const struct local_facts *facts, struct preflight_findings *f)
                     "install virt-v2v, or set run_virt_v2v: false for guests that have virtio "
                     "drivers",
                     "there is no virt-v2v-in-place");
+    if (!facts->has_qemu_img)
+        finding_add(f, "local.qemu_img", PREFLIGHT_FAILURE, "install qemu-utils (qemu-img)",
+                    "there is no qemu-img, which makes the overlays that are converted");
+    if (!facts->has_inspector)
+        finding_add(f, "local.virt_inspector", PREFLIGHT_WARNING,
+                    "install libguestfs-tools (guestfs-tools)",
+                    "there is no virt-inspector: VMs of several disks cannot be converted");
     if (facts->wants_windows)
         judge_windows(facts, f);
 }
@@ -162,8 +169,14 @@ local_facts_read(const struct config *config, const struct local_wants *wants,
 
     read_vddk(config, &facts);
     read_uring(&facts);
-    if (wants->conversion)
+    if (wants->conversion) {
+        CLEANUP(free_charp) char *inspector = guest_find_inspector();
+        CLEANUP(free_charp) char *qemu_img = guest_find_qemu_img();
+
         facts.virt_v2v = guest_find_converter();
+        facts.has_inspector = inspector != NULL;
+        facts.has_qemu_img = qemu_img != NULL;
+    }
     if (wants->windows) {
         facts.virtio_win = guest_find_virtio_win(config->virt.virtio_iso);
         facts.has_rhsrvany = guest_has_windows_tool("rhsrvany.exe");

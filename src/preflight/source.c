@@ -197,6 +197,13 @@ check_guest(const struct subject *s, struct preflight_findings *f)
 {
     const char *name = *s->vm->guest_full_name ? s->vm->guest_full_name : s->vm->guest_id;
 
+    if (s->spec->run_virt_v2v && s->vm->has_vtpm)
+        finding_add(
+            f, "source.encryption", PREFLIGHT_WARNING,
+            "try it with `v2c-engine rehearse`; decrypt the disks before the cutover, or set "
+            "run_virt_v2v: false for a guest that has virtio drivers",
+            "it has a virtual TPM: disks that it encrypts (BitLocker, LUKS) cannot be "
+            "converted");
     if (preflight_is_windows(s->vm) && !s->spec->run_virt_v2v)
         finding_add(f, "source.guest", PREFLIGHT_WARNING,
                     "install virtio drivers in the guest before the cutover",

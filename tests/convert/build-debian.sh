@@ -115,11 +115,12 @@ make_lvm() {
     efi=$work/efi
     mkdir -p "$efi/EFI/BOOT" "$efi/EFI/debian" "$work/boot"
     cp -a "$tree/boot/." "$work/boot/"
-    rm -rf "$work/boot/grub" && mkdir -p "$work/boot/grub"
+    rm -rf "$work/boot/grub" && mkdir -p "$work/boot/grub" "$work/boot/efi"
     kernel_line "/dev/mapper/vg_v2c-root" "" >"$work/boot/grub/grub.cfg"
     grub-mkimage -d /usr/lib/grub/x86_64-efi -O x86_64-efi -p '(hd0,gpt2)/grub' -o "$efi/EFI/BOOT/BOOTX64.EFI" \
         part_gpt fat ext2 normal linux echo test configfile
     cp "$efi/EFI/BOOT/BOOTX64.EFI" "$efi/EFI/debian/grubx64.efi"
+    cp "$work/boot/grub/grub.cfg" "$efi/EFI/debian/grub.cfg" # what a converter looks for
     read -r start length <<<"$(partition 1)"
     truncate -s "$length" "$work/esp.img"
     mkfs.vfat -F 32 -i 56324331 -n EFI "$work/esp.img" >/dev/null
@@ -131,7 +132,6 @@ make_lvm() {
     read -r start length <<<"$("$here/lvm-pv.py" "$work/disk.raw" "$start" "$length")"
     cp -a "$tree" "$work/root"
     find "$work/root/boot" -mindepth 1 -delete
-    mkdir -p "$work/root/boot/efi"
     cat >"$work/root/etc/fstab" <<TAB
 /dev/mapper/vg_v2c-root / ext4 errors=remount-ro 0 1
 LABEL=boot /boot ext4 defaults 0 2

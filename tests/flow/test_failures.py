@@ -349,12 +349,6 @@ def test_vms_that_cannot_be_migrated_are_refused_before_anything_is_touched(make
     assert lab.count("vsphere.ReconfigVM_Task") == 0
 
 
-def test_conversion_is_refused_until_this_version_can_do_it(make):
-    lab, engine = make(synthetic())
-    text = engine.run(engine.spec("web01", run_virt_v2v=True)).fail()
-    assert "run_virt_v2v" in text and not lab.snapshots("web01")
-
-
 def test_data_disk_without_an_offering_is_refused_at_the_start(make):
     lab, engine = make(synthetic())
     text = engine.run(engine.spec("web01", target={"diskofferingid": ""})).fail()

@@ -283,12 +283,14 @@ conversion_needs_its_programs(void **state)
 
     local_rules(&facts, &f);
     expect(&f, "local.virt_v2v", PREFLIGHT_FAILURE, "virt-v2v-in-place");
+    expect(&f, "local.qemu_img", PREFLIGHT_FAILURE, "qemu-img");
+    expect(&f, "local.virt_inspector", PREFLIGHT_WARNING, "several disks");
     expect(&f, "local.virtio_win", PREFLIGHT_FAILURE, "virtio-win");
     expect(&f, "local.virt_tools", PREFLIGHT_FAILURE, "rhsrvany");
     preflight_findings_done(&f);
     facts.virt_v2v = literal("/usr/bin/virt-v2v-in-place");
     facts.virtio_win = literal("/usr/share/virtio-win/virtio-win.iso");
-    facts.has_pvvxsvc = true;
+    facts.has_pvvxsvc = facts.has_inspector = facts.has_qemu_img = true;
     local_rules(&facts, &f);
     expect_all_pass(&f);
     preflight_findings_done(&f);
