@@ -233,6 +233,7 @@ guard(const struct launch *launch, pid_t leader)
     sigset_t awaited;
     int status = 0;
 
+    (void)prctl(PR_SET_NAME, "v2c-guard"); /* for ps */
     /* Whoever reads our ends of pipes must see their end when the program has ended. */
     (void)close_range(0, ~0U, 0);
     sigemptyset(&awaited);
