@@ -3,10 +3,10 @@
 #
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
-# clients that others wrote), crash (what power cuts leave, at length), guest (real guests under QEMU).  --fast runs house, unit and flow.
+# clients that others wrote), nfs (into an export of a real NFS server), crash (what power cuts leave, at length), guest (real guests under QEMU).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
-all=(house unit asan flow interop crash guest)
+all=(house unit asan flow interop nfs crash guest)
 suites=()
 while [ $# -gt 0 ]; do
     case $1 in

@@ -18,6 +18,7 @@
 #include <nfsc/libnfs-raw.h>
 
 #include "io/io.h"
+#include "io/remote.h"
 
 #define NFS_MAX_HANDLE   64U
 #define NFS_MAX_TRANSFER (1U << 20)
@@ -73,7 +74,6 @@ struct nfs_file {
     bool is_lost;            /* some that were not are gone */
     writeverf3 verifier;     /* of those that are not committed */
 };
-struct nfs_file *nfs_file_find(int fd); /* NULL: a local one */
 /* Takes an answer to a write, and to a COMMIT that was sent when @writes were acknowledged, into account. */
 void nfs_file_written(struct nfs_file *file, const WRITE3resok *answer);
 void nfs_file_committed(struct nfs_file *file, const char *verifier, uint64_t writes);
@@ -81,16 +81,5 @@ void nfs_file_committed(struct nfs_file *file, const char *verifier, uint64_t wr
 int nfs_file_commit(struct nfs_file *file, struct rpc_context **rpc, int64_t until_ms);
 /* False but in the test that shows what is lost without them. */
 extern bool nfs_ignores_verifiers;
-
-int nfs_file_open(const char *path, int flags, mode_t mode, int *ret_fd); /* errno */
-void nfs_file_close(int fd);
-int nfs_file_stat(struct nfs_file *file, struct stat *ret);          /* errno */
-int nfs_file_set(struct nfs_file *file, int mode, int uid, int gid); /* -1: leave it; errno */
-ssize_t nfs_file_pread(struct nfs_file *file, void *data, size_t length,
-                       uint64_t offset);               /* -errno */
-int nfs_path_stat(const char *path, struct stat *ret); /* errno */
-int nfs_path_unlink(const char *path);
-int nfs_path_publish(const char *from, const char *to); /* EEXIST: never over another file */
-int nfs_path_space(const char *dir, uint64_t *ret_total, uint64_t *ret_free);
 
 #endif

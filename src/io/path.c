@@ -9,35 +9,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "io/engine.h"
-#ifdef HAVE_LIBNFS
-#include "io/nfs.h"
-#else
-struct nfs_file;
-
-static struct nfs_file *
-nfs_file_find(int fd)
-{
-    return NULL;
-}
-
-/* Whatever is asked for. */
-#define nfs_file_open(...)    EPROTONOSUPPORT
-#define nfs_path_stat(...)    EPROTONOSUPPORT
-#define nfs_path_unlink(...)  EPROTONOSUPPORT
-#define nfs_path_publish(...) EPROTONOSUPPORT
-#define nfs_path_space(...)   EPROTONOSUPPORT
-#define nfs_file_stat(...)    EPROTONOSUPPORT
-#define nfs_file_set(...)     EPROTONOSUPPORT
-#define nfs_file_pread(...)   -EPROTONOSUPPORT
-#define nfs_file_close(...)   (void)0
-
-struct io_engine *
-io_nfs_engine_new(struct err **err)
-{
-    err_set(err, E_UNSUPPORTED, "this program was built without libnfs");
-    return NULL;
-}
-#endif
+#include "io/remote.h"
 
 bool
 io_path_is_remote(const char *path)
@@ -48,11 +20,7 @@ io_path_is_remote(const char *path)
 bool
 io_has_nfs(void)
 {
-#ifdef HAVE_LIBNFS
-    return true;
-#else
-    return false;
-#endif
+    return nfs_is_built_in();
 }
 
 /* An errno, of which 0 is none. */

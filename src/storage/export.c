@@ -32,8 +32,13 @@ export_url(const struct storage_pool *pool)
 static int
 fail(const char *url, const char *what, int errnum, struct err **err)
 {
-    err_set(err, errnum == ENOSPC || errnum == EDQUOT ? E_NO_SPACE : E_POOL, "%s: %s: %s", url,
-            what, strerrordesc_np(errnum));
+    enum err_code code = E_POOL;
+
+    if (errnum == ENOSPC || errnum == EDQUOT)
+        code = E_NO_SPACE;
+    else if (errnum == ECONNREFUSED || errnum == ECONNRESET || errnum == ETIMEDOUT)
+        code = E_NET; /* a server that restarts */
+    err_set(err, code, "%s: %s: %s", url, what, strerrordesc_np(errnum));
     if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
         return err_hint(err, "the export must let this host write (rw), not squash root "
                              "(no_root_squash), and allow ports above 1023 (insecure), unless "
