@@ -21,6 +21,7 @@
 #include "cli/text.h"
 #include "cloudstack/cloudstack.h"
 #include "config/config.h"
+#include "io/io.h"
 #include "migration/migration.h"
 #include "qcow2/qcow2.h"
 #include "vsphere/vsphere.h"
@@ -191,7 +192,7 @@ judge_file(const struct abandoning *f, const char *path, enum file_fate *ret_fat
     struct qcow2_info info;
     struct stat st;
 
-    if (lstat(path, &st) < 0) {
+    if ((io_path_is_remote(path) ? io_path_stat(path, &st) : lstat(path, &st)) < 0) {
         if (errno == ENOENT)
             return judge_missing(path, ret_fate, err);
         err_set_errno(err, E_IO, errno, "%s", path);
@@ -200,7 +201,7 @@ judge_file(const struct abandoning *f, const char *path, enum file_fate *ret_fat
     *ret_fate = FILE_NOT_OURS;
     if (!S_ISREG(st.st_mode))
         return 0;
-    if (access(path, R_OK) < 0)
+    if (!io_path_is_remote(path) && access(path, R_OK) < 0)
         return err_set_errno(err, E_IO, errno, "%s", path);
     if (qcow2_inspect(path, &info, &failure) == 0) {
         if (info.is_ours && !strcmp(info.owner_id, f->tag))
@@ -387,9 +388,9 @@ remove_files(struct abandoning *f, struct err **err)
             return -1;
         if (fate != FILE_REMOVED)
             continue;
-        if (unlink(path) < 0)
+        if (io_path_unlink(path) < 0)
             return err_set_errno(err, E_IO, errno, "removing %s", path);
-        if (file_sync_dir(path, err) < 0)
+        if (io_path_sync_dir(path, err) < 0)
             return -1;
     }
     return 0;

@@ -359,10 +359,23 @@ decode_virt(const struct node *root, struct config *config, struct problems *pro
 }
 
 static void
+decode_storage(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"nfs", NULL};
+    static const char *const ways[] = {"mount", "userspace", NULL};
+    const struct node *map = node_decode_map(root, "storage", problems);
+    int way = 0;
+
+    node_check_keys(map, keys, problems);
+    node_decode_word(map, "nfs", ways, &way, problems);
+    config->storage.is_userspace_nfs = way == 1;
+}
+
+static void
 decode_config(const struct node *root, struct config *config, struct problems *problems)
 {
     static const char *const keys[] = {"vcenter", "migration", "cloudstack", "cloudstack_defaults",
-                                       "virt",    NULL};
+                                       "virt",    "storage",   NULL};
     const struct node *defaults;
 
     if (node_kind(root) != NODE_MAP && node_kind(root) != NODE_NULL) {
@@ -374,6 +387,7 @@ decode_config(const struct node *root, struct config *config, struct problems *p
     decode_cloudstack(root, config, problems);
     decode_migration(root, config, problems);
     decode_virt(root, config, problems);
+    decode_storage(root, config, problems);
     defaults = node_decode_map(root, "cloudstack_defaults", problems);
     node_check_keys(defaults, target_keys(false), problems);
     target_decode(defaults, &config->defaults, problems);

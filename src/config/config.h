@@ -98,6 +98,9 @@ struct config {
             host_rates;              /* the same of single hosts, which it does not hold for */
         unsigned qcow2_cluster_bits; /* 0: as the size of the disk wants */
     } migration;
+    struct {
+        bool is_userspace_nfs; /* NFS pools are written without a mount */
+    } storage;
     struct config_target defaults;
     struct {
         bool run_virt_v2v;

@@ -81,6 +81,10 @@ struct io_engine *io_uring_engine_new(unsigned depth, void *buffers, size_t buff
 struct io_engine *io_threads_engine_new(unsigned depth, unsigned most, unsigned batch,
                                         struct err **err);
 struct io_engine *io_inline_engine_new(struct err **err);
+/* For files of an NFS export (io/nfs.h). */
+struct io_engine *io_nfs_engine_new(struct err **err);
+/* A file of an export, under an fd that is its own; errno. */
+int io_remote_open(const char *path, int flags, mode_t mode, int *ret_fd);
 /* Owns @inner; returns it unchanged when no fault plan is attached to this thread (io/fault.h). */
 struct io_engine *io_fault_engine_wrap(struct io_engine *inner);
 

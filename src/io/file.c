@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "disk/disk.h"
+#include "io/engine.h"
 
 /* What the file wants of direct I/O; false when it says that it cannot. */
 static bool
@@ -55,6 +56,15 @@ io_file_open(const char *path, int flags, mode_t mode, bool is_buffered, struct 
     struct io_file file = {.direct_fd = -1, .offset_alignment = 1, .memory_alignment = 1};
     int direct;
 
+    if (io_path_is_remote(path)) {
+        file.is_remote = true;
+        if (io_remote_open(path, flags, mode, &file.fd) < 0) {
+            *ret_errnum = errno;
+            return -1;
+        }
+        *ret_file = file;
+        return 0;
+    }
     file.fd = open(path, flags | O_CLOEXEC, mode);
     if (file.fd < 0) {
         *ret_errnum = errno;
@@ -80,8 +90,7 @@ io_file_close(struct io_file *file)
 {
     if (file->direct_fd >= 0)
         (void)close(file->direct_fd);
-    if (file->fd >= 0)
-        (void)close(file->fd);
+    io_fd_closep(&file->fd);
     *file = IO_FILE_NONE;
 }
 

@@ -80,6 +80,12 @@ describe_failure(const struct io_op *op, int errnum)
     if (errnum == ESTALE)
         err_hint(&error, "the server does not know the file any more: look whether the share is "
                          "still exported, mount it again, and see that nobody removed the file");
+    else if (errnum == EREMOTEIO)
+        err_hint(&error,
+                 "the NFS server restarted and lost what it had not committed; it is written "
+                 "again from the last checkpoint");
+    else if (errnum == ETIMEDOUT || errnum == ECONNREFUSED)
+        err_hint(&error, "the NFS server does not answer: see that it runs and can be reached");
     else if (errnum == EROFS)
         err_hint(&error, "the file system is mounted read-only, often because of an error: the "
                          "kernel's log says why");
@@ -143,10 +149,9 @@ complete(void *opaque, struct io_op *op, int result)
 }
 
 static const char *const backend_names[] = {
-    [IO_BACKEND_URING] = "io_uring",
-    [IO_BACKEND_THREADS] = "threads",
-    [IO_BACKEND_WORKER] = "worker",
-    [IO_BACKEND_INLINE] = "inline",
+    [IO_BACKEND_URING] = "io_uring", [IO_BACKEND_THREADS] = "threads",
+    [IO_BACKEND_WORKER] = "worker",  [IO_BACKEND_INLINE] = "inline",
+    [IO_BACKEND_NFS] = "nfs",
 };
 
 /* What V2C_IO asks for. */
@@ -156,7 +161,7 @@ wished_backend(void)
     const char *wish = getenv("V2C_IO");
 
     for (size_t i = 0; wish && i < ARRAY_SIZE(backend_names); i++)
-        if (backend_names[i] && !strcmp(wish, backend_names[i]))
+        if (i != IO_BACKEND_NFS && backend_names[i] && !strcmp(wish, backend_names[i]))
             return (enum io_backend)i;
     return IO_BACKEND_AUTO;
 }
@@ -164,6 +169,8 @@ wished_backend(void)
 enum io_backend
 io_file_backend(const struct io_file *file, enum io_kind kind)
 {
+    if (file->is_remote)
+        return IO_BACKEND_NFS;
     if (!file->is_in_memory || wished_backend() != IO_BACKEND_AUTO)
         return IO_BACKEND_AUTO;
     return kind == IO_READ ? IO_BACKEND_INLINE : IO_BACKEND_WORKER;
@@ -200,6 +207,8 @@ engine_new(enum io_backend *backend, unsigned depth, void *buffers, size_t lengt
         return io_threads_engine_new(depth, 1, WORKER_DEPTH / 2, err);
     case IO_BACKEND_INLINE:
         return io_inline_engine_new(err);
+    case IO_BACKEND_NFS:
+        return io_nfs_engine_new(err);
     case IO_BACKEND_AUTO:
         break;
     }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct err;
@@ -27,6 +28,7 @@ enum io_backend {
     IO_BACKEND_THREADS, /* "threads": several, one operation each */
     IO_BACKEND_WORKER,  /* "worker": one thread beside the caller's */
     IO_BACKEND_INLINE,  /* "inline": io_submit carries everything out itself */
+    IO_BACKEND_NFS,     /* "nfs": files of an NFS export without a mount, and only those */
 };
 
 struct io_op;
@@ -89,6 +91,7 @@ struct io_file {
     int fd;            /* buffered; also for locks, fstat and syncs */
     int direct_fd;     /* -1: direct I/O is not possible or not wanted */
     bool is_in_memory; /* tmpfs: an operation is a memcpy, and its own file's lock is held */
+    bool is_remote;    /* on an NFS export, without a mount; `fd` is only its name here */
     uint32_t offset_alignment; /* of direct offsets and lengths; 1 without direct I/O */
     uint32_t memory_alignment;
 };
@@ -109,5 +112,25 @@ int io_file_choose(const struct io_file *file, const void *data, uint32_t length
 /* The bytes from the start of such an operation that can go direct: all, none, or all but a tail. */
 uint32_t io_file_direct_length(const struct io_file *file, const void *data, uint32_t length,
                                uint64_t offset);
+
+/* ---- by path, here or on an NFS export that is not mounted ------------------------------------- */
+
+/* nfs://server[:port[,mountport]]/export/file: written by NFSv3, as user 0.  io_file_open takes such
+ * paths, and so do these; what follows `fd` takes fds of such files as well.  They set errno. */
+bool io_path_is_remote(const char *path);
+bool io_has_nfs(void);                                /* whether this program was built with it */
+int io_path_stat(const char *path, struct stat *ret); /* size, mode, owner, device and inode */
+int io_path_unlink(const char *path);
+/* As file_publish and file_sync_dir. */
+int io_path_publish(const char *from, const char *to, bool *ret_exists, struct err **err);
+int io_path_sync_dir(const char *path_of_file, struct err **err);
+int io_path_space(const char *dir, uint64_t *ret_total, uint64_t *ret_free);
+int io_fd_stat(int fd, struct stat *ret);
+ssize_t io_fd_pread(int fd, void *data, size_t length, uint64_t offset);
+int io_fd_chmod(int fd, mode_t mode);
+int io_fd_chown(int fd, uid_t uid, gid_t gid);
+/* Opens to read, for io_fd_pread; io_fd_close closes. */
+int io_fd_open(const char *path);
+void io_fd_closep(int *fd);
 
 #endif

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/clock.h"
+#include "io/io.h"
 #include "migration/copy.h"
 #include "qcow2/qcow2.h"
 #include "source/source.h"
@@ -109,10 +110,11 @@ open_image(struct attempt *attempt, const char *tag, struct err **err)
     };
     CLEANUP(err_freep) struct err *warning = NULL;
     bool had_bitmap;
+    struct stat st;
 
     if (load_bitmap(task, &attempt->bitmap, &had_bitmap, err) < 0)
         return -1;
-    if (access(disk->target_path, F_OK) == 0)
+    if (io_path_stat(disk->target_path, &st) == 0)
         return qcow2_resume(disk->target_path, disk->capacity, &options, &attempt->image, err);
     if (errno != ENOENT && errno != ENOTDIR) /* a share in trouble: nothing is gone yet */
         return err_set_errno(err, E_IO, errno, "%s", disk->target_path);

@@ -30,6 +30,7 @@ resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct
         .path = json_text(pool, "path"),
         .host = json_text(pool, "ipaddress"),
         .state = json_text(pool, "state"),
+        .is_userspace = m->config->storage.is_userspace_nfs,
     };
     result = storage_resolve(&description, ret_dir, err);
     json_decref(pool);

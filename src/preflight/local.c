@@ -127,6 +127,11 @@ judge_conversion(const struct local_facts *facts, struct preflight_findings *f)
                     "install virt-v2v, or set run_virt_v2v: false for guests that have virtio "
                     "drivers",
                     "there is no virt-v2v-in-place");
+    if (facts->is_userspace_nfs)
+        finding_add(
+            f, "local.conversion", PREFLIGHT_FAILURE,
+            "set storage.nfs: mount, or run_virt_v2v: false for guests that have virtio drivers",
+            "virt-v2v cannot work on an NFS pool that is not mounted (storage.nfs: userspace)");
     if (!facts->has_qemu_img)
         finding_add(f, "local.qemu_img", PREFLIGHT_FAILURE, "install qemu-utils (qemu-img)",
                     "there is no qemu-img, which makes the overlays that are converted");
@@ -165,6 +170,7 @@ local_facts_read(const struct config *config, const struct local_wants *wants,
                  struct local_facts *ret_facts)
 {
     struct local_facts facts = {.was_conversion_looked_for = wants->conversion,
+                                .is_userspace_nfs = config->storage.is_userspace_nfs,
                                 .wants_windows = wants->windows};
 
     read_vddk(config, &facts);

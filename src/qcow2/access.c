@@ -15,14 +15,14 @@ qcow2_settle_access(const struct qcow2_image *image, struct err **err)
     int fd = image->file.fd;
     struct stat st;
 
-    if (fstat(fd, &st) < 0)
+    if (io_fd_stat(fd, &st) < 0)
         return err_set_errno(err, E_TARGET_WRITE, errno, "%s: fstat", image->path);
     /* Refused where the export squashes root; qcow2_check_access then warns. */
-    if (geteuid() == 0 && (st.st_uid || st.st_gid) && fchown(fd, 0, 0) < 0 && errno != EPERM &&
-        errno != EINVAL)
+    if ((geteuid() == 0 || image->file.is_remote) && (st.st_uid || st.st_gid) &&
+        io_fd_chown(fd, 0, 0) < 0 && errno != EPERM && errno != EINVAL)
         return err_set_errno(err, E_TARGET_WRITE, errno, "%s: cannot be given to root",
                              image->path);
-    if ((st.st_mode & 07777) == VOLUME_MODE || fchmod(fd, VOLUME_MODE) == 0)
+    if ((st.st_mode & 07777) == VOLUME_MODE || io_fd_chmod(fd, VOLUME_MODE) == 0)
         return 0;
     /* Somebody else's file, or no modes here: enough if it has what the hosts need. */
     return qcow2_check_access(image->path, NULL, err);
@@ -31,7 +31,7 @@ qcow2_settle_access(const struct qcow2_image *image, struct err **err)
 static void
 warn(const struct stat *st, const char *path, struct err **ret_warning)
 {
-    if (st->st_uid != 0 && geteuid() == 0) {
+    if (st->st_uid != 0 && (geteuid() == 0 || io_path_is_remote(path))) {
         err_set(ret_warning, E_PERMISSION,
                 "%s belongs to user %u, although root wrote it: the export squashes root", path,
                 (unsigned)st->st_uid);
@@ -56,7 +56,7 @@ qcow2_check_access(const char *path, struct err **ret_warning, struct err **err)
 {
     struct stat st;
 
-    if (stat(path, &st) < 0)
+    if (io_path_stat(path, &st) < 0)
         return err_set_errno(err, E_TARGET_CHECK, errno, "%s", path);
     if (!S_ISREG(st.st_mode))
         return err_set(err, E_TARGET_CHECK, "%s is no regular file", path);

@@ -51,8 +51,9 @@ take_name(const struct qcow2_image *image)
 {
     struct stat ours, named;
 
-    if (fstat(image->file.fd, &ours) == 0 && lstat(image->path, &named) == 0 &&
-        ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
+    if (!image->file.is_remote && fstat(image->file.fd, &ours) == 0 &&
+        lstat(image->path, &named) == 0 && ours.st_dev == named.st_dev &&
+        ours.st_ino == named.st_ino)
         (void)unlink(image->path); /* the error of naming it is the one worth reporting */
 }
 
@@ -64,7 +65,7 @@ give_name(const struct qcow2_image *image, const char *unborn, struct err **err)
     const char *path = image->path;
     bool exists;
 
-    if (file_publish(unborn, path, &exists, &error) < 0) {
+    if (io_path_publish(unborn, path, &exists, &error) < 0) {
         take_name(image);
         return err_set(err, err_code(error) == E_IO ? E_TARGET_CREATE : err_code(error), "%s",
                        err_message(error));
@@ -79,7 +80,7 @@ create_file(struct qcow2_image *image, const char *unborn, const struct qcow2_op
     int errnum;
 
     /* Left by a creation that crashed; an image in use is never under this name. */
-    (void)unlink(unborn);
+    (void)io_path_unlink(unborn);
     if (io_file_open(unborn, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644, options->is_buffered,
                      &image->file, &errnum) < 0)
         return err_set_errno(err, E_TARGET_CREATE, errnum, "%s", image->path);
@@ -99,12 +100,13 @@ qcow2_create(const char *path, uint64_t size, const struct qcow2_options *option
     CLEANUP(free_charp) char *unborn = unborn_name(path);
     unsigned bits = options->cluster_bits ? options->cluster_bits : size > LARGE_DISK ? 18 : 16;
     struct qcow2_geometry geometry;
+    struct stat st;
 
     if (qcow2_check_options(options, err) < 0)
         return -1;
     if (qcow2_geometry_init(&geometry, size, bits, err) < 0)
         return err_wrap(err, "%s", path);
-    if (access(path, F_OK) == 0) {
+    if (io_path_stat(path, &st) == 0) {
         err_set(err, E_TARGET_EXISTS, "%s exists", path);
         return err_hint(err, "if nothing needs it, move it away and start again");
     }
@@ -112,7 +114,7 @@ qcow2_create(const char *path, uint64_t size, const struct qcow2_options *option
     if (!image)
         return -1;
     if (create_file(image, unborn, options, err) < 0) {
-        (void)unlink(unborn); /* the error above is the one worth reporting */
+        (void)io_path_unlink(unborn); /* the error above is the one worth reporting */
         return -1;
     }
     image->next = geometry.first_free;

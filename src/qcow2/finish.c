@@ -156,7 +156,7 @@ qcow2_finish(struct qcow2_image **image_p, struct err **err)
 
     if (qcow2_settle_access(image, err) < 0 || qcow2_checkpoint_now(image, err) < 0 ||
         tidy_map(image, err) < 0 || lower_refcounts(image, err) < 0 ||
-        check_result(image, err) < 0 || file_sync_dir(image->path, err) < 0)
+        check_result(image, err) < 0 || io_path_sync_dir(image->path, err) < 0)
         return -1;
     qcow2_closep(image_p);
     return 0;

@@ -42,7 +42,7 @@ inspect_fd(int fd, struct qcow2_info *ret_info, struct qcow2_header *ret_header,
 static int
 open_to_read(const char *path, struct err **err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = io_fd_open(path);
 
     if (fd < 0)
         err_set_errno(err, qcow2_open_code(errno), errno, "%s", path);
@@ -52,7 +52,7 @@ open_to_read(const char *path, struct err **err)
 int
 qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err)
 {
-    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    CLEANUP(io_fd_closep) int fd = open_to_read(path, err);
     struct qcow2_header header;
 
     if (fd < 0)
@@ -65,7 +65,7 @@ qcow2_inspect(const char *path, struct qcow2_info *ret_info, struct err **err)
 int
 qcow2_map(const char *path, qcow2_map_fn on_run, void *opaque, struct err **err)
 {
-    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    CLEANUP(io_fd_closep) int fd = open_to_read(path, err);
     struct qcow2_scan scan;
     int rc;
 
@@ -100,6 +100,8 @@ run_qemu_check(const char *path, struct err **err)
     CLEANUP(err_freep) struct err *error = NULL;
     int status;
 
+    if (io_path_is_remote(path))
+        return 0; /* it would need a mount */
     if (child_run(&spec, CHECK_TIMEOUT_MS, CHECK_OUTPUT, &output, &status, &error) < 0) {
         if (err_code(error) == E_SPAWN)
             return 0; /* not installed: our own reading has to do */
@@ -143,7 +145,7 @@ judge(const struct qcow2_info *info, const struct qcow2_header *header, uint64_t
 int
 qcow2_check_importable(const char *path, uint64_t size, struct err **ret_warning, struct err **err)
 {
-    CLEANUP(close_fdp) int fd = open_to_read(path, err);
+    CLEANUP(io_fd_closep) int fd = open_to_read(path, err);
     CLEANUP(err_freep) struct err *error = NULL, *warning = NULL;
     struct qcow2_header header;
     struct qcow2_info info;

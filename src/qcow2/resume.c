@@ -108,7 +108,7 @@ open_image(struct qcow2_image *image, const struct qcow2_scan *scan,
         return -1;
     load_arrays(image, scan);
     /* Whoever made the file may have been killed before its name was durable. */
-    if (file_sync_dir(image->path, err) < 0 ||
+    if (io_path_sync_dir(image->path, err) < 0 ||
         restore_invariants(image, MAX(scan->end, image->g.first_free), err) < 0)
         return -1;
     return image->g.size > scan->header.size ? qcow2_grow(image, &scan->header, err) : 0;

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "io/io.h"
 
 /* 64 TiB at 4 KiB clusters, 1 PiB at 64 KiB: 2 GiB of bitmap that is only touched where used. */
 #define MAX_CLUSTERS (1ULL << 34)
@@ -21,7 +22,7 @@ read_at(int fd, void *data, size_t length, uint64_t offset, struct err **err)
     size_t have = 0;
 
     while (have < length) {
-        ssize_t n = pread(fd, (char *)data + have, length - have, (off_t)(offset + have));
+        ssize_t n = io_fd_pread(fd, (char *)data + have, length - have, offset + have);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -212,7 +213,7 @@ scan_file(struct qcow2_scan *scan, int fd, struct err **err)
     struct stat st;
     uint64_t cs;
 
-    if (fstat(fd, &st) < 0)
+    if (io_fd_stat(fd, &st) < 0)
         return err_set_errno(err, E_IO, errno, "fstat");
     scan->file_length = (uint64_t)st.st_size;
     if (read_at(fd, page, MIN(sizeof(page), scan->file_length), 0, err) < 0 ||

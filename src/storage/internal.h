@@ -42,9 +42,13 @@ bool storage_find_mount(const char *dir, const char *mounts, struct storage_moun
 bool storage_is_same_export(const char *source, const char *server, const char *path);
 /* Mount options by V2C_NFS_MOUNT_OPTS or the distribution; NULL: mount's own.  The caller frees. */
 char *storage_nfs_options(const struct storage_host *host);
+/* Both come from a server: what is no server, export or id is refused. */
+int storage_nfs_check(const struct storage_pool *pool, struct err **err);
 /* The pool's mount point, mounted. */
 int storage_nfs_mount(const struct storage_host *host, const struct storage_pool *pool,
                       char **ret_dir, struct err **err);
+/* export.c: the export's "nfs://...", written to as a trial. */
+int storage_nfs_export(const struct storage_pool *pool, char **ret_dir, struct err **err);
 /* E_POOL when the file system at @dir does not answer in time.  Asks in a child, which can be killed. */
 int storage_check_answers(const struct storage_host *host, const char *dir, struct err **err);
 /* Whether @server, a name or an address, is an address of this machine. */

@@ -192,19 +192,26 @@ storage_check_answers(const struct storage_host *host, const char *dir, struct e
 
 /* Both come from a server and stand on a command line. */
 static int
-check_export(const struct storage_pool *pool, struct err **err)
+refuse(const char *what, const char *said, struct err **err)
+{
+    err_set(err, E_POOL, "%s \"%s\"", what, said);
+    return err_hint(err, "look at the pool in CloudStack");
+}
+
+int
+storage_nfs_check(const struct storage_pool *pool, struct err **err)
 {
     const char *server = pool->host ? pool->host : "", *path = pool->path ? pool->path : "";
 
     if (!*server || *server == '-' || strpbrk(server, " ,/\t\n"))
-        return err_set(err, E_POOL, "\"%s\" is no NFS server", server);
+        return refuse("it is on no NFS server that we could name:", server, err);
     if (path[0] != '/' || strlen(path) >= PATH_MAX - NAME_MAX)
-        return err_set(err, E_POOL, "its export \"%s\" is not absolute", path);
+        return refuse("its export is not absolute:", path, err);
     for (const char *c = path; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return err_set(err, E_POOL, "its export has control characters");
+            return refuse("its export has control characters:", path, err);
     if (!*pool->id || strspn(pool->id, "0123456789abcdefABCDEF-") != strlen(pool->id))
-        return err_set(err, E_POOL, "its id \"%s\" is no UUID", pool->id);
+        return refuse("its id is no UUID:", pool->id, err);
     return 0;
 }
 
@@ -348,8 +355,8 @@ storage_nfs_mount(const struct storage_host *host, const struct storage_pool *po
     CLEANUP(close_fdp) int lock = -1;
     int mounted;
 
-    if (check_export(pool, err) < 0)
-        return err_hint(err, "look at the pool in CloudStack");
+    if (storage_nfs_check(pool, err) < 0)
+        return -1;
     dir = file_join(host->mount_root, pool->id);
     mounted = check_mounted(host, pool, dir, err);
     if (mounted == 0 && has_agent(host))

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/util.h"
+#include "io/io.h"
 #include "storage/internal.h"
 
 const struct storage_host storage_this_host = {
@@ -171,6 +171,8 @@ resolve(const struct storage_host *host, const struct storage_pool *pool, char *
         err_set(err, E_POOL, "its state is %s", pool->state);
         return err_hint(err, "bring the pool to state Up in CloudStack, or choose another");
     }
+    if (is_nfs(typed.type) && pool->is_userspace)
+        return storage_nfs_export(&typed, ret_dir, err);
     if (find_dir(host, &typed, &dir, err) < 0 || storage_check_answers(host, dir, err) < 0 ||
         check_directory(host, dir, err) < 0 || try_write(dir, err) < 0)
         return -1;
@@ -193,15 +195,20 @@ storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **er
     return storage_resolve_on(&storage_this_host, pool, ret_dir, err);
 }
 
+bool
+storage_is_mounted(const char *dir)
+{
+    return !io_path_is_remote(dir);
+}
+
 int
 storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
 {
-    struct statvfs st;
+    uint64_t total, available;
 
-    if (statvfs(dir, &st) < 0)
+    if (io_path_space(dir, &total, &available) < 0)
         return err_set_errno(err, E_POOL, errno, "%s", dir);
-    if (__builtin_mul_overflow((uint64_t)st.f_bavail, (uint64_t)st.f_frsize, ret_bytes))
-        *ret_bytes = UINT64_MAX;
+    *ret_bytes = available;
     return 0;
 }
 
@@ -212,13 +219,10 @@ storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
 int
 storage_floor_bytes(const char *dir, uint64_t *ret_bytes, struct err **err)
 {
-    struct statvfs st;
-    uint64_t size;
+    uint64_t total, available;
 
-    if (statvfs(dir, &st) < 0)
+    if (io_path_space(dir, &total, &available) < 0)
         return err_set_errno(err, E_POOL, errno, "%s", dir);
-    if (__builtin_mul_overflow((uint64_t)st.f_blocks, (uint64_t)st.f_frsize, &size))
-        size = UINT64_MAX;
-    *ret_bytes = MIN(size / FLOOR_SHARE, FLOOR_MOST);
+    *ret_bytes = MIN(total / FLOOR_SHARE, FLOOR_MOST);
     return 0;
 }

@@ -7,6 +7,7 @@
 #ifndef V2C_STORAGE_STORAGE_H
 #define V2C_STORAGE_STORAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -18,12 +19,16 @@ struct storage_pool {
     const char *path;  /* of the pool, as CloudStack says */
     const char *host;  /* its `ipaddress`: the NFS server, or the KVM host of a local pool */
     const char *state; /* must be "Up" */
+    bool is_userspace; /* an NFS pool is written without a mount */
 };
 
-/* The directory on this host that holds the pool's files; the caller frees.  E_POOL, with the cure,
+/* The directory on this host that holds the pool's files, or the export's "nfs://..." (io/io.h) for one
+ * that is not mounted; the caller frees.  E_POOL, with the cure,
  * for a type that this version does not handle, a path that is not there or cannot be written, another
  * file system than the pool's where it should be. */
 int storage_resolve(const struct storage_pool *pool, char **ret_dir, struct err **err);
+/* Whether programs that know paths only can use what lies in @dir. */
+bool storage_is_mounted(const char *dir);
 /* Free bytes for this user in the file system of @dir. */
 int storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err);
 /* Bytes below which @dir's file system is taken for full: it is others' too. */

@@ -294,6 +294,10 @@ conversion_needs_its_programs(void **state)
     local_rules(&facts, &f);
     expect_all_pass(&f);
     preflight_findings_done(&f);
+    facts.is_userspace_nfs = true;
+    local_rules(&facts, &f);
+    expect(&f, "local.conversion", PREFLIGHT_FAILURE, "not mounted");
+    preflight_findings_done(&f);
 }
 
 static void
