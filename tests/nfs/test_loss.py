@@ -2,6 +2,10 @@
 
 import subprocess
 
+import pytest
+
+import ganesha
+
 from ganesha import BUILD
 
 BLOCKS = 32  # of 64 KiB
@@ -50,3 +54,21 @@ def test_file_that_is_gone_is_told(server):
     server.start()
     said, _ = program.communicate("go on\n", timeout=60)
     assert "Stale file handle" in said
+
+
+def test_full_export_is_told(tmp_path):
+    if ganesha.why_not():
+        pytest.skip(ganesha.why_not())
+    export = tmp_path / "export"
+    export.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", export], check=True)
+    server = None
+    try:
+        server = ganesha.Ganesha(tmp_path / "nfs", export)
+        done = subprocess.run([BUILD / "tests/nfs/nfs-write", f"{server.url}{export}/disk.qcow2"],
+                              input="go on\n", text=True, stdout=subprocess.PIPE, timeout=60)
+        assert "No space left on device" in done.stdout
+    finally:
+        if server:
+            server.kill()
+        subprocess.run(["umount", "-l", export], check=True)
