@@ -4,10 +4,10 @@
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
 # clients that others wrote), crash (what power cuts leave, at length), guest (real guests under QEMU),
-# convert (real guests that virt-v2v converts).  --fast runs house, unit and flow.
+# package (the Debian package, in a clean Debian), convert (real guests that virt-v2v converts).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
-all=(house unit asan flow interop crash guest convert)
+all=(house unit asan flow interop crash guest package convert)
 suites=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -86,7 +86,9 @@ run_suite() {
 }
 
 lists=(build lab test)
-[[ " ${suites[*]} " != *" convert "* ]] || lists+=(convert)
+for suite in package convert; do
+    [[ " ${suites[*]} " != *" $suite "* ]] || lists+=("$suite")
+done
 ./scripts/install-packages.sh "${lists[@]}"
 say "building"
 if build_in build -Dtests=true -Dwerror=true; then

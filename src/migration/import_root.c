@@ -81,19 +81,20 @@ import_step(struct migration *m, const struct preflight_nic *nic)
                          .result_of = id_of_vm};
 }
 
-/* After a conversion there is no way back to copying. */
+/* After a conversion there is no way back to copying.  m->vm stays as it is: plans borrow from it. */
 static int
 check_untouched(struct migration *m, struct err **err)
 {
+    CLEANUP(vsphere_vm_done) struct vsphere_vm vm = {0};
     const char *before = m->record.change_version;
 
-    if (migration_read_source(m, err) < 0)
+    if (vsphere_read_vm(m->vsphere, m->record.vm_moref, &vm, err) < 0)
         return -1;
-    if (m->vm.power == VSPHERE_POWERED_OFF &&
-        (!before || !m->vm.change_version || !strcmp(before, m->vm.change_version)))
+    if (vm.power == VSPHERE_POWERED_OFF &&
+        (!before || !vm.change_version || !strcmp(before, vm.change_version)))
         return 0;
     err_set(err, E_SOURCE_CHANGED, "the source VM %s since its copy was converted",
-            m->vm.power == VSPHERE_POWERED_OFF ? "was touched" : "was started");
+            vm.power == VSPHERE_POWERED_OFF ? "was touched" : "was started");
     return err_hint(err,
                     "what was written there is not in the copy: forget this migration and begin it "
                     "anew");
