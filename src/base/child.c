@@ -233,7 +233,8 @@ guard(const struct launch *launch, pid_t leader)
     sigset_t awaited;
     int status = 0;
 
-    (void)prctl(PR_SET_NAME, "v2c-guard"); /* for ps */
+    /* Who kills our program by its name does not mean the one that cleans up after it. */
+    (void)prctl(PR_SET_NAME, "v2c-guard");
     /* Whoever reads our ends of pipes must see their end when the program has ended. */
     (void)close_range(0, ~0U, 0);
     sigemptyset(&awaited);
