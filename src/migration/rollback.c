@@ -167,6 +167,23 @@ give_up_data_disks(struct migration *m, struct err **err)
     return 0;
 }
 
+/* The empty VM that `import_method: shell` has deployed, when its root never came. */
+static int
+drop_shell(struct migration *m, struct err **err)
+{
+    CLEANUP(free_charp) char *left = NULL;
+
+    if (m->record.cloudstack_vm_id)
+        return 0;
+    if (migration_remove_shell(m->store, m->record.id, m->cloudstack, &left, err) < 0)
+        return -1;
+    if (left)
+        migration_log(
+            m, LOG_WARNING,
+            "VM %s, which was deployed for the import, has volumes and stays in CloudStack", left);
+    return 0;
+}
+
 static int
 undo_import(struct migration *m, bool is_forced, struct err **err)
 {
@@ -180,7 +197,7 @@ undo_import(struct migration *m, bool is_forced, struct err **err)
     if (give_up_data_disks(m, err) < 0)
         return -1;
     if (!vm_id)
-        return give_up_volume(m, import_boot_disk(m), err);
+        return give_up_volume(m, import_boot_disk(m), err) < 0 ? -1 : drop_shell(m, err);
     if (is_gone)
         return 0;
     migration_log(

@@ -99,9 +99,18 @@ has_import_begun(struct migration *m, bool *ret_has, struct err **err)
 static int
 power_on(struct migration *m, struct err **err)
 {
+    bool is_converted;
+
+    if (migration_is_converted(m, &is_converted, err) < 0)
+        return -1;
     migration_log(m, LOG_WARNING, "Powering the source VM on again (on_failure: power_on_source)");
     if (vsphere_power_on(m->vsphere, m->record.vm_moref, err) < 0)
         return -1;
+    if (is_converted) { /* no delta fits onto it any more: the stage stays, and says so when it is run */
+        migration_log(m, LOG_WARNING,
+                      "its copy is converted already: cancel this migration and begin it anew");
+        return migration_note_shutdown(m, false, err);
+    }
     return migration_back_to_delta(m, "the source VM was powered on after the failure", err);
 }
 

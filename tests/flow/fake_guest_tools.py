@@ -4,7 +4,7 @@ this file is called by, how it behaves says the directory in FAKE_GUEST_TOOLS.
 
     calls        a line of JSON for each call: program, arguments, environment
     behaviour    "convert" (as it comes), "fail", or "hang": of virt-v2v-in-place
-    commit       "hang": of the next qemu-img commit, once it has begun
+    commit       of qemu-img commit: "hang", of the next one, once it has begun; "fail"
     inspection   what virt-inspector answers; without it, it fails
 
 What converts writes 64 KiB of 0xa5 at 1 MiB into the first image.
@@ -51,6 +51,8 @@ def hang():
 
 def qemu_img():
     argv = sys.argv[1:]
+    if argv[0] == "commit" and said("commit") == "fail":
+        sys.exit("qemu-img: Could not commit: Input/output error")
     if argv[0] == "commit" and said("commit") == "hang":
         (HERE / "commit").unlink()
         image = argv[-1]

@@ -197,6 +197,23 @@ def test_a_commit_that_is_killed_is_repeated_and_nothing_is_copied_over_it(world
     assert engine.log("web01").count("Stage: final_sync") == 1
 
 
+def test_a_source_that_is_powered_on_after_the_commit_has_no_deltas_copied_over_the_guest(world):
+    """on_failure: power_on_source brings the service back, and the converted copy is left as it is."""
+    lab, engine, tools = world()
+    spec = engine.spec("web01", on_failure="power_on_source")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    tools.say(commit="fail")
+    engine.finalize(spec, "--now")
+    text = run.fail()
+    assert "its copy is converted already" in text
+    assert lab.vm("web01")["power"] == "on"
+    assert engine.status(spec)[0]["current_stage"] == "converting"
+    (tools.dir / "commit").unlink()
+    assert "was started since its copy was converted" in engine.run(spec).fail()
+    assert lab.state()["cloudstack"]["vms"] == []
+
+
 def test_a_source_that_is_started_after_the_commit_is_told_of(world):
     lab, engine, tools = world()
     tools.say(commit="hang")
