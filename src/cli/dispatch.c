@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "cli/command.h"
+#include "cli/told.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -134,7 +135,7 @@ cli_main(int argc, char **argv)
 {
     CLEANUP(err_freep) struct err *err = NULL;
     const struct command *command;
-    int rc;
+    int rc, report_fd = -1;
 
     if (argc < 2)
         return usage(stderr, EXIT_USAGE);
@@ -156,9 +157,13 @@ cli_main(int argc, char **argv)
                 command->name, command->name);
         return EXIT_USAGE;
     }
-    rc = run_command(command, argc - 2, argv + 2, &err);
-    if (err)
+    rc = told_by_supervisor(&report_fd, &err);
+    if (rc == 0)
+        rc = run_command(command, argc - 2, argv + 2, &err);
+    if (err) {
         print_error(command, err);
+        tell_failure(report_fd, err);
+    }
     if (rc < 0)
         return EXIT_FAILED;
     /* What did not reach stdout (a full disk, a closed pipe) was not told. */
