@@ -55,10 +55,10 @@ static int
 take_fd(const char *name)
 {
     const char *text = getenv(name);
-    int fd = text ? atoi(text) : -1;
+    long fd = text ? strtol(text, NULL, 10) : -1;
 
     (void)unsetenv(name);
-    return fd > STDERR_FILENO ? fd : -1;
+    return fd > STDERR_FILENO && fd < 1024 ? (int)fd : -1;
 }
 
 int

@@ -45,9 +45,9 @@ static const struct option_def worker_options[] = {
 static volatile int stop_requested;
 
 static void
-on_sigterm(int number)
+on_stop(int number)
 {
-    stop_requested = 1;
+    stop_requested = number == SIGUSR1 ? MIGRATION_STOP_ORPHANED : MIGRATION_STOP;
 }
 
 /* The supervisor alone decides when to stop: Ctrl-C and the end of a terminal reach it, and must not
@@ -55,11 +55,12 @@ on_sigterm(int number)
 static void
 leave_terminal(void)
 {
-    struct sigaction stop = {.sa_handler = on_sigterm, .sa_flags = SA_RESTART};
+    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
 
     (void)setsid();
     (void)sigaction(SIGTERM, &stop, NULL);
+    (void)sigaction(SIGUSR1, &stop, NULL); /* the supervisor is about to go */
     (void)sigaction(SIGINT, &ignore, NULL);
     (void)sigaction(SIGHUP, &ignore, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);

@@ -93,6 +93,7 @@ json_t *migration_state_json(const struct migration *m);
 /* Reports the progress of all disks to supervisor, store, mirror and log, each at its own pace. */
 void migration_report_progress(struct migration *m, bool is_last);
 /* Tells that a pause has taken effect, or has ended. */
+void migration_report_vm(struct migration *m);
 void migration_report_pause(struct migration *m, bool is_paused);
 void migration_report_error(struct migration *m, const struct err *error);
 void migration_report_summary(struct migration *m);

@@ -459,6 +459,7 @@ run_locked(struct migration *m, struct err **err)
 
     if (load_record(m, &is_done, err) < 0)
         return -1;
+    migration_report_vm(m);
     if (is_done) {
         migration_log(m, LOG_INFO, "already done");
         return 0;

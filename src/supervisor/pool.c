@@ -38,8 +38,9 @@ struct worker {
     struct report_reader reader;
     struct err *said; /* the failure that its last error report told of */
     unsigned restarts;
-    int wanted_stop; /* as of pool_stop */
-    int signal_sent; /* SIGTERM or SIGKILL of ours; 0: none */
+    int exit_status;   /* -1: none */
+    int wanted_signal; /* as pool_stop and pool_park want; 0: none */
+    int signal_sent;   /* of these */
     int64_t started_ms, restart_at_ms;
 };
 
@@ -69,8 +70,12 @@ tell(const struct worker *w, enum supervisor_event_kind kind, const json_t *repo
 static void
 end_job(struct worker *w, struct err *error)
 {
+    const struct supervisor_event event = {
+        .kind = SUPERVISOR_ENDED, .job = w->id, .error = error, .exit_status = w->exit_status};
+
     w->state = ENDED;
-    tell(w, SUPERVISOR_ENDED, NULL, error, 0);
+    if (w->pool->options.on_event)
+        w->pool->options.on_event(w->pool->options.opaque, &event);
     err_free(error);
 }
 
@@ -89,6 +94,8 @@ launch(struct worker *w, struct err **err)
     VEC_DECLARE(, const char *)
     argv = {0};
     CLEANUP(close_fdp) int secrets = -1;
+    struct child_fd passed[4];
+    size_t count = 0;
     int ends[2], rc;
 
     if (child_hand_secrets_over(w->job->environment, &secrets, err) < 0)
@@ -99,12 +106,18 @@ launch(struct worker *w, struct err **err)
     for (const char *const *word = w->job->argv; *word; word++)
         vec_push(&argv, *word);
     vec_push(&argv, NULL);
+    if (w->job->output_fd)
+        passed[count++] = (struct child_fd){w->job->output_fd, STDOUT_FILENO};
+    if (w->job->error_fd)
+        passed[count++] = (struct child_fd){w->job->error_fd, STDERR_FILENO};
+    passed[count++] = (struct child_fd){ends[1], REPORT_FD};
+    passed[count++] = (struct child_fd){secrets, SECRETS_FD};
     rc = child_start(
         &(struct child_spec){
             .argv = argv.items,
             .set_env = (const char *const[]){"V2C_REPORT_FD=3", "V2C_SECRETS_FD=4", NULL},
-            .pass_fds = (const struct child_fd[]){{ends[1], REPORT_FD}, {secrets, SECRETS_FD}},
-            .pass_fd_count = 2,
+            .pass_fds = passed,
+            .pass_fd_count = count,
         },
         &w->child, err);
     vec_done(&argv);
@@ -238,7 +251,11 @@ reap(struct worker *w)
     said = take(w->said);
     if (child_wait(&w->child, -1, &status, &error) < 0) {
         end_job(w, error);
-    } else if (WIFSIGNALED(status) && WTERMSIG(status) == w->signal_sent) {
+        return;
+    }
+    if (WIFEXITED(status))
+        w->exit_status = WEXITSTATUS(status);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == w->signal_sent) {
         end_job_cancelled(w, "stopped at once; the same command goes on from the last checkpoint");
     } else if (WIFSIGNALED(status)) {
         after_crash(w, status);
@@ -258,16 +275,14 @@ reap(struct worker *w)
 static void
 apply_stop(struct worker *w)
 {
-    int signal_number = w->wanted_stop >= 2 ? SIGKILL : SIGTERM;
-
-    if (!w->wanted_stop)
+    if (!w->wanted_signal)
         return;
     if (w->state == RESTARTING) {
         end_job_cancelled(w, "stopped on request after a crash");
-    } else if (w->state == RUNNING && w->signal_sent != signal_number) {
+    } else if (w->state == RUNNING && w->signal_sent != w->wanted_signal) {
         /* Not waited for yet, so the pid is still its own. */
-        (void)kill(w->child.pid, signal_number);
-        w->signal_sent = signal_number;
+        (void)kill(w->child.pid, w->wanted_signal);
+        w->signal_sent = w->wanted_signal;
     }
 }
 
@@ -346,9 +361,22 @@ pool_start(struct pool *pool, size_t id, const struct supervisor_job *job)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct worker){.pool = pool, .id = id, .job = job, .child = CHILD_NONE, .report_fd = -1};
+    *w = (struct worker){.pool = pool,
+                         .id = id,
+                         .job = job,
+                         .child = CHILD_NONE,
+                         .report_fd = -1,
+                         .exit_status = -1};
     vec_push(&pool->workers, w);
     start_worker(w);
+}
+
+/* SIGKILL is the last word. */
+static void
+want_signal(struct worker *w, int signal_number)
+{
+    if (w->wanted_signal != SIGKILL)
+        w->wanted_signal = signal_number;
 }
 
 void
@@ -356,7 +384,14 @@ pool_stop(struct pool *pool, size_t id, int how)
 {
     for (size_t i = 0; i < pool->workers.count; i++)
         if (pool->workers.items[i]->id == id)
-            pool->workers.items[i]->wanted_stop = MAX(how, pool->workers.items[i]->wanted_stop);
+            want_signal(pool->workers.items[i], how >= 2 ? SIGKILL : SIGTERM);
+}
+
+void
+pool_park(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->workers.count; i++)
+        want_signal(pool->workers.items[i], SIGUSR1);
 }
 
 size_t

@@ -26,8 +26,10 @@ void pool_free(struct pool *pool);
 /* Starts a worker now; one that cannot be started ends at once.  What @job points to is borrowed until
  * its SUPERVISOR_ENDED; @id is that of its events. */
 void pool_start(struct pool *pool, size_t id, const struct supervisor_job *job);
-/* 1: at its next checkpoint, 2: at once.  Nothing happens for an @id that does not run. */
+/* @how: 1 at its next checkpoint, 2 at once.  Nothing happens for an @id that does not run. */
 void pool_stop(struct pool *pool, size_t id, int how);
+/* All of them at their next checkpoint, as the supervisor itself goes: what was asked of them stays. */
+void pool_park(struct pool *pool);
 /* Those that run or wait to be started again. */
 size_t pool_count(const struct pool *pool);
 /* Waits for something to happen, at most @timeout_ms or until @wake_fd (-1: none) is readable, and tells of

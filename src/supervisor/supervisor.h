@@ -21,6 +21,7 @@ struct err;
 struct supervisor_job {
     const char *label;       /* the VM's name, for messages */
     const char *const *argv; /* of the worker, after the program: "worker", "--spec", ... */
+    int output_fd, error_fd; /* its stdout and stderr; 0: ours */
     /* "NAME=value" of what is put into its environment, NULL terminated; goes through the fd of the
      * credentials.  NULL: nothing but those of ours. */
     const char *const *environment;
@@ -39,6 +40,7 @@ struct supervisor_event {
     const json_t *report;    /* borrowed */
     const struct err *error; /* borrowed */
     int delay_ms;
+    int exit_status; /* of SUPERVISOR_ENDED; -1: there is none */
 };
 
 struct supervisor_options {
