@@ -180,6 +180,22 @@ override(const char *name, char **value)
     *value = xstrdup(text);
 }
 
+/* V2C_..._TLS, from the service, for servers that are not the file's: "verify", "insecure" or
+ * "thumbprint:...".  What the file trusts does not count then. */
+static void
+override_trust(const char *name, bool *is_insecure, char **ca_file, char **thumbprint)
+{
+    const char *text = environment(name);
+
+    if (!text)
+        return;
+    free(take(*ca_file));
+    free(take(*thumbprint));
+    *is_insecure = !strcmp(text, "insecure");
+    if (!strncmp(text, "thumbprint:", 11))
+        *thumbprint = xstrdup(text + 11);
+}
+
 /* ---- sections --------------------------------------------------------------------------------- */
 
 static void
@@ -215,6 +231,8 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
     check_file(map, "ca_file", config->vcenter.ca_file, problems);
     decode_text(map, "thumbprint", &config->vcenter.thumbprint, problems);
     check_thumbprint(map, config->vcenter.thumbprint, problems);
+    override_trust("V2C_VCENTER_TLS", &config->vcenter.is_insecure, &config->vcenter.ca_file,
+                   &config->vcenter.thumbprint);
 }
 
 static void
@@ -254,6 +272,8 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
     check_file(map, "ca_file", config->cloudstack.ca_file, problems);
     decode_text(map, "thumbprint", &config->cloudstack.thumbprint, problems);
     check_thumbprint(map, config->cloudstack.thumbprint, problems);
+    override_trust("V2C_CLOUDSTACK_TLS", &config->cloudstack.is_insecure,
+                   &config->cloudstack.ca_file, &config->cloudstack.thumbprint);
     if (config->cloudstack.endpoint && !strstr(config->cloudstack.endpoint, "://"))
         problems_warn(problems, node_get(map, "endpoint"),
                       "no scheme: http is used, which is not encrypted; write https://%s",

@@ -123,4 +123,29 @@ int store_event_list(struct store *store, int64_t migration, int64_t after, size
                      struct store_events *ret, struct err **err);
 void store_events_done(struct store_events *events);
 
+/* The migration of a row; *ret_is_there false when it is gone. */
+struct store_migration;
+int store_migration_by_row(struct store *store, int64_t row, bool *ret_is_there,
+                           struct store_migration *ret, struct err **err);
+
+/* Of everything that is recorded. */
+struct store_totals {
+    int64_t copied_bytes, verified_bytes, mismatched_blocks, delta_bytes;
+};
+int store_totals_load(struct store *store, struct store_totals *ret, struct err **err);
+struct store_error_count {
+    char *code;
+    int64_t count;
+};
+VEC_DECLARE(store_errors, struct store_error_count);
+int store_errors_load(struct store *store, struct store_errors *ret, struct err **err);
+void store_errors_done(struct store_errors *errors);
+struct store_stage_time {
+    char *stage;
+    int64_t mean_ms;
+};
+VEC_DECLARE(store_stage_times, struct store_stage_time);
+int store_stage_times_load(struct store *store, struct store_stage_times *ret, struct err **err);
+void store_stage_times_done(struct store_stage_times *times);
+
 #endif
