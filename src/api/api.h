@@ -27,7 +27,6 @@ struct api_options {
     const char *allow_origins;      /* of browsers, separated by commas; NULL or "": none */
     const char *frame_ancestors;    /* who may embed the UI; NULL: nobody */
     const char *ui_dir;             /* the UI's files; NULL or none there: no UI */
-    const char *engine;             /* for the commands it runs; NULL: this program */
     int64_t default_workers;        /* what queue_limits_load is told */
     int wake_fd;                    /* written to when the queue is to look at once */
 };

@@ -181,12 +181,12 @@ struct plan_entry {
     char *yaml; /* a whole spec file */
 };
 VEC_DECLARE(plan, struct plan_entry);
-void plan_done(struct plan *plan);
+void specs_plan_done(struct plan *plan);
 /* From the members `vms` or `yaml` of @body: each VM as a spec of its own, checked as run checks it.
  * *ret_problems (owned, may come with 0) lists what is wrong; then the plan is empty. */
-int plan_of_body(struct request *r, const json_t *body, const struct config *config,
-                 struct plan *ret, char **ret_yaml, json_t **ret_vms, char **ret_problems,
-                 char **ret_warnings, struct err **err);
+int specs_plan(struct request *r, const json_t *body, const struct config *config, struct plan *ret,
+               char **ret_yaml, json_t **ret_vms, char **ret_problems, char **ret_warnings,
+               struct err **err);
 /* A job id; the caller frees. */
 char *job_new_id(void);
 /* Writes the spec files, adds the jobs, wakes the queue. */

@@ -308,7 +308,7 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
     if (environment_config(r->api, r->store, n->vcenter, n->cloudstack, &config, err) < 0 ||
         config_check_run(config, err) < 0)
         return -1;
-    rc = plan_of_body(r, body, config, &plan, &yaml, &vms, &problems, &warnings, err);
+    rc = specs_plan(r, body, config, &plan, &yaml, &vms, &problems, &warnings, err);
     json_decref(vms);
     if (rc == 0 && problems)
         rc = err_set(err, E_REQUEST, "%s", problems);
@@ -318,7 +318,7 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
             join_plan(&plan, yaml);
         rc = jobs_begin(r, jobs, &plan, err);
     }
-    plan_done(&plan);
+    specs_plan_done(&plan);
     return rc;
 }
 

@@ -277,10 +277,10 @@ save_spec(struct request *r, const json_t *body, struct err **err)
         environment_of_headers(r, &config, err) < 0)
         return -1;
     whole = json_pack("{s:[o]}", "vms", spec_of(body, moref));
-    rc = plan_of_body(r, whole, config, &plan, &yaml, &vms, &problems, NULL, err);
+    rc = specs_plan(r, whole, config, &plan, &yaml, &vms, &problems, NULL, err);
     json_decref(whole);
     json_decref(vms);
-    plan_done(&plan);
+    specs_plan_done(&plan);
     if (rc == 0 && problems)
         rc = err_set(err, E_REQUEST, "%s", problems);
     if (rc == 0)
@@ -556,14 +556,14 @@ old_begin(struct request *r, const struct old_start *start, struct err **err)
         config_check_run(config, err) < 0)
         return -1;
     body = json_pack("{s:o}", "yaml", json_text(text));
-    rc = plan_of_body(r, body, config, &plan, &yaml, &vms, &problems, NULL, err);
+    rc = specs_plan(r, body, config, &plan, &yaml, &vms, &problems, NULL, err);
     json_decref(body);
     json_decref(vms);
     if (rc == 0 && problems)
         rc = err_set(err, E_REQUEST, "%s", problems);
     if (rc == 0)
         rc = begin_plan(r, &plan, start, vcenter, cloudstack, err);
-    plan_done(&plan);
+    specs_plan_done(&plan);
     return rc;
 }
 

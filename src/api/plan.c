@@ -11,7 +11,7 @@
 #define MAX_YAML (4U * 1024 * 1024)
 
 void
-plan_done(struct plan *plan)
+specs_plan_done(struct plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++) {
         free(plan->items[i].vm_name);
@@ -207,9 +207,9 @@ add_entry(const struct spec *spec, struct plan *plan, json_t *vms)
 }
 
 int
-plan_of_body(struct request *r, const json_t *body, const struct config *config, struct plan *ret,
-             char **ret_yaml, json_t **ret_vms, char **ret_problems, char **ret_warnings,
-             struct err **err)
+specs_plan(struct request *r, const json_t *body, const struct config *config, struct plan *ret,
+           char **ret_yaml, json_t **ret_vms, char **ret_problems, char **ret_warnings,
+           struct err **err)
 {
     const struct spec_overrides overrides = {
         .readers = -1, .parallel_disks = -1, .run_virt_v2v = -1};
@@ -270,9 +270,9 @@ post_render(struct request *r, struct err **err)
         json_decref(body);
         return -1;
     }
-    rc = plan_of_body(r, body, config, &plan, &yaml, &vms, &problems, &warnings, err);
+    rc = specs_plan(r, body, config, &plan, &yaml, &vms, &problems, &warnings, err);
     json_decref(body);
-    plan_done(&plan);
+    specs_plan_done(&plan);
     if (rc < 0) {
         json_decref(vms);
         return -1;
