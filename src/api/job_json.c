@@ -83,41 +83,54 @@ round_json(const struct store_round *round)
                      "total_ms", (json_int_t)round->total_ms);
 }
 
-/* What can be asked for now, by whoever may. */
+/* ---- what can be asked for now, by whoever may ----------------------------------------------------- */
+
+static bool
+can_cancel(const struct store_job *job, const struct store_migration *r)
+{
+    if (job->wanted == JOB_WANTS_CANCEL || job->state == JOB_CANCELLED)
+        return false;
+    return job->state == JOB_QUEUED ||
+           (r->id && !migration_is_over(r->stage) && !r->cloudstack_vm_id);
+}
+
+static bool
+can_roll_back(const struct store_job *job, const struct store_migration *r)
+{
+    return store_job_is_over((enum store_job_state)job->state) && r->cloudstack_vm_id &&
+           r->stage != STAGE_ROLLED_BACK;
+}
+
 static json_t *
 actions_json(const struct store_job *job, const struct migration_view *view)
 {
     bool is_active = !store_job_is_over((enum store_job_state)job->state);
-    bool is_migration = job->kind == JOB_MIGRATE;
     const struct store_migration *r = &view->record;
-    json_t *array = json_array();
+    bool can_copy = is_active && r->id && r->stage <= STAGE_DELTA;
     const struct {
         const char *name;
-        bool is_possible;
+        bool is_possible, is_of_any_kind;
     } actions[] = {
-        {"finalize", is_migration && is_active && r->id && r->stage <= STAGE_DELTA &&
-                         !view->is_finalize_now && !view->is_paused},
-        {"pause",
-         is_migration && is_active && r->id && r->stage <= STAGE_DELTA && !view->is_paused},
-        {"resume", is_migration && r->id && view->is_paused},
-        {"stop", is_active && job->wanted == JOB_WANTS_NOTHING},
-        {"retry", is_migration && (job->state == JOB_FAILED || job->state == JOB_STOPPED)},
-        {"cancel",
-         is_migration && job->wanted != JOB_WANTS_CANCEL &&
-             (job->state == JOB_QUEUED || (job->state != JOB_CANCELLED && r->id &&
-                                           !migration_is_over(r->stage) && !r->cloudstack_vm_id))},
-        {"rollback", is_migration && !is_active && r->id && r->cloudstack_vm_id &&
-                         r->stage != STAGE_ROLLED_BACK},
-        {"rehearse", is_migration && job->state == JOB_WAITING && r->id && r->stage == STAGE_DELTA},
-        {"shutdown", is_migration && is_active && r->id && r->stage == STAGE_AWAITING_SHUTDOWN},
-        {"bandwidth", is_migration && is_active && r->id && r->stage <= STAGE_DELTA},
+        {"finalize", can_copy && !view->is_finalize_now && !view->is_paused},
+        {"pause", can_copy && !view->is_paused},
+        {"resume", view->is_paused},
+        {"stop", is_active && job->wanted == JOB_WANTS_NOTHING, true},
+        {"retry", job->state == JOB_FAILED || job->state == JOB_STOPPED},
+        {"cancel", can_cancel(job, r)},
+        {"rollback", can_roll_back(job, r)},
+        {"rehearse", job->state == JOB_WAITING && r->stage == STAGE_DELTA},
+        {"shutdown", is_active && r->stage == STAGE_AWAITING_SHUTDOWN},
+        {"bandwidth", can_copy},
     };
+    json_t *array = json_array();
 
     for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
-        if (actions[i].is_possible)
+        if (actions[i].is_possible && (job->kind == JOB_MIGRATE || actions[i].is_of_any_kind))
             json_array_append_new(array, json_string(actions[i].name));
     return array;
 }
+
+/* ---- the migration as it is now ------------------------------------------------------------------- */
 
 static int
 add_last_round(struct job_context *c, int64_t migration, json_t *o, struct err **err)
