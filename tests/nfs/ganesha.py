@@ -40,7 +40,9 @@ def free_port():
 
 
 class Ganesha:
-    def __init__(self, directory, export, access="RW", squash="No_Root_Squash"):
+    def __init__(self, directory, export, access="RW", squash="No_Root_Squash", keeps=True):
+        """With @keeps it keeps copies of what is committed, for lose_what_is_not_committed."""
+        self.keeps = keeps
         self.dir = Path(directory)
         (self.dir / "recovery").mkdir(parents=True)
         (self.dir / "committed").mkdir()
@@ -64,7 +66,9 @@ class Ganesha:
         while int(time.time()) <= self.second + 1:  # its write verifier is the second in which it starts
             time.sleep(0.05)
         self.second = int(time.time())
-        env = {**os.environ, "LD_PRELOAD": str(PRELOAD), "V2C_COMMITTED": str(self.dir / "committed")}
+        env = {**os.environ, "LD_PRELOAD": str(PRELOAD)}
+        if self.keeps:
+            env["V2C_COMMITTED"] = str(self.dir / "committed")
         self.process = subprocess.Popen(
             ["ganesha.nfsd", "-F", "-f", self.dir / "ganesha.conf", "-L", self.dir / "ganesha.log",
              "-p", self.dir / "ganesha.pid", "-N", "NIV_EVENT"],
