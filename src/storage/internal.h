@@ -29,11 +29,16 @@ bool storage_lacks_mount(const char *dir, const char *fstab, const char *mounts,
                          char **ret_mount_point);
 
 struct storage_mount {
-    char *source, *type, *options;
+    char *point, *source, *type, *options;
 };
 void storage_mount_done(struct storage_mount *mount);
 /* What is mounted at @dir, the last when there are several; false when nothing is. */
 bool storage_find_mount(const char *dir, const char *mounts, struct storage_mount *ret_mount);
+/* What @dir, without symbolic links, lies on: the nearest mount at or above it; false when that cannot be
+ * told. */
+bool storage_find_mount_above(const char *dir, const char *mounts, struct storage_mount *ret_mount);
+/* Whether other hosts can have a file system of that type too, by its nature. */
+bool storage_is_shared_type(const char *type);
 
 /* ---- nfs.c ------------------------------------------------------------------------------------ */
 

@@ -15,11 +15,12 @@ struct err;
 struct storage_pool {
     const char *id; /* CloudStack's pool uuid */
     const char *name;
-    const char *type;  /* listStoragePools: "SharedMountPoint", "NetworkFilesystem", ... */
-    const char *path;  /* of the pool, as CloudStack says */
-    const char *host;  /* its `ipaddress`: the NFS server, or the KVM host of a local pool */
-    const char *state; /* must be "Up" */
-    bool is_userspace; /* an NFS pool is written without a mount */
+    const char *type;      /* listStoragePools: "SharedMountPoint", "NetworkFilesystem", ... */
+    const char *path;      /* of the pool, as CloudStack says */
+    const char *host;      /* its `ipaddress`: the NFS server, or the KVM host of a local pool */
+    const char *state;     /* must be "Up" */
+    bool is_userspace;     /* an NFS pool is written without a mount */
+    bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
 };
 
 /* The directory on this host that holds the pool's files, or the export's "nfs://..." (io/io.h) for one
