@@ -24,6 +24,9 @@ const struct storage_host storage_this_host = {
     .agent_properties = "/etc/cloudstack/agent/agent.properties",
     .mount_root = "/mnt",
     .mount_argv = {"mount", NULL},
+    .mount_nfs = {"/sbin/mount.nfs", "/usr/sbin/mount.nfs"},
+    .filesystems = "/proc/filesystems",
+    .modules = "/lib/modules",
     .patience_ms = 60000,
 };
 

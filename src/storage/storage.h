@@ -35,4 +35,16 @@ int storage_free_bytes(const char *dir, uint64_t *ret_bytes, struct err **err);
 /* Bytes below which @dir's file system is taken for full: it is others' too. */
 int storage_floor_bytes(const char *dir, uint64_t *ret_bytes, struct err **err);
 
+enum storage_known { STORAGE_UNKNOWN, STORAGE_NO, STORAGE_YES };
+/* What this host has to mount NFS with. */
+struct storage_nfs_client {
+    const char *program;       /* mount.nfs; NULL: not installed */
+    enum storage_known kernel; /* has a client, or a module with one */
+    bool may_mount;            /* this process */
+    bool
+        has_low_ports; /* may use those below 1024, which servers ask of a client without a mount */
+    bool has_agent;    /* a CloudStack agent runs here: it mounts, we do not */
+};
+void storage_look_at_nfs(struct storage_nfs_client *ret_client);
+
 #endif
