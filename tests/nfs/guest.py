@@ -15,7 +15,7 @@ import ganesha
 TOP = Path(__file__).resolve().parent.parent.parent
 SERVER = "10.0.2.100"
 MOUNT_PORT = 20048
-PROGRAMS = ["sh", "mount", "mount.nfs", "insmod", "ip", "cat", "mkdir"]
+PROGRAMS = ["sh", "mount", "mount.nfs", "insmod", "ip", "cat", "mkdir", "stat"]
 FILES = ["/etc/netconfig", "/etc/protocols", "/etc/services"]
 
 INIT = """#!/bin/sh

@@ -41,6 +41,20 @@ V2C_NFS_MOUNT_OPTS=vers=4.2 nfs-resolve 33333333-3333-3333-3333-333333333333 {se
 echo "--- version 3"
 V2C_NFS_MOUNT_OPTS={options} nfs-resolve {pools[1]} {server} {export}
 cat /proc/mounts
+echo "--- shared mount points"
+mkdir /shared /mnt/{pools[0]}/below
+for path in /mnt/{pools[0]} /mnt/{pools[0]}/below /shared; do
+    nfs-resolve {pools[0]} - $path shared
+done
+mount --bind /mnt/{pools[0]}/below /shared
+nfs-resolve {pools[0]} - /shared shared
+echo "--- server out of reach"
+ip link set eth0 down
+nfs-resolve {pools[0]} {server} {export} mount 3000
+nfs-resolve {pools[0]} - /mnt/{pools[0]}/below shared 3000
+ip link set eth0 up
+ip address replace 10.0.2.15/24 dev eth0
+nfs-resolve {pools[0]} {server} {export}
 echo "--- copies"
 copy {pools[0]} newest.qcow2
 copy {pools[1]} third.qcow2
@@ -112,6 +126,20 @@ def test_another_export_at_that_place_is_refused(seen):
 def test_export_that_the_server_does_not_have_is_refused_with_what_mount_says(seen):
     text = seen[0]["one that is not exported"]
     assert text.startswith("refused: ") and "mounting" in text and "No such file or directory" in text
+
+
+def test_shared_mount_point_is_a_mount_or_inside_a_shared_file_system(seen):
+    lines = seen[0]["shared mount points"].splitlines()
+    mounted = f"/mnt/{POOLS[0]}"
+    assert lines[:2] == [f"pool is {mounted}", f"pool is {mounted}/below"]
+    assert "nothing is mounted at /shared" in lines[2] and "allow_unmounted_paths" in lines[2]
+    assert lines[3] == "pool is /shared"  # once something is
+
+
+def test_server_out_of_reach_is_told_in_time_and_used_again_when_it_answers(seen):
+    lines = seen[0]["server out of reach"].splitlines()
+    assert all(line.startswith("refused: ") and "does not answer within 3 s" in line for line in lines[:2])
+    assert lines[2] == f"pool is /mnt/{POOLS[0]}"
 
 
 @pytest.mark.parametrize("name", ["newest.qcow2", "third.qcow2"])
