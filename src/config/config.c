@@ -381,13 +381,15 @@ decode_virt(const struct node *root, struct config *config, struct problems *pro
 static void
 decode_storage(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"nfs", NULL};
+    static const char *const keys[] = {"nfs", "allow_unmounted_paths", NULL};
     static const char *const ways[] = {"mount", "userspace", NULL};
     const struct node *map = node_decode_map(root, "storage", problems);
-    int way = 0;
+    int way = 0, allow = false;
 
     node_check_keys(map, keys, problems);
     node_decode_word(map, "nfs", ways, &way, problems);
+    decode_flag(map, "allow_unmounted_paths", &allow, problems);
+    config->storage.allows_unmounted = allow;
     config->storage.is_userspace_nfs = way == 1;
 }
 

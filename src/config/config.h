@@ -100,6 +100,7 @@ struct config {
     } migration;
     struct {
         bool is_userspace_nfs; /* NFS pools are written without a mount */
+        bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
     } storage;
     struct config_target defaults;
     struct {

@@ -83,8 +83,9 @@ void set_rules(const struct subject *subjects, size_t count, const json_t *facts
  *   unread                       {any of the words above: why it could not be read}
  *
  * *ret_facts is owned.  Fails only with a passing fault or E_CANCELLED. */
-int target_facts_read(struct cloudstack *cs, bool is_userspace_nfs, const struct subject *subjects,
-                      size_t count, json_t **ret_facts, struct err **err);
+int target_facts_read(struct cloudstack *cs, const struct config *config,
+                      const struct subject *subjects, size_t count, json_t **ret_facts,
+                      struct err **err);
 /* Under which `owner` has what @spec names; the caller frees. */
 char *owner_key(const struct spec *spec);
 

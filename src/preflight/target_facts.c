@@ -9,7 +9,7 @@
 struct reader {
     struct cloudstack *cs;
     json_t *facts;
-    bool is_userspace_nfs;
+    const struct config *config;
 };
 
 static void
@@ -437,7 +437,8 @@ look_at_dir(struct reader *r, const char *id, const json_t *pool)
         .path = fact_text(pool, "path"),
         .host = fact_text(pool, "ipaddress"),
         .state = fact_text(pool, "state"),
-        .is_userspace = r->is_userspace_nfs,
+        .is_userspace = r->config->storage.is_userspace_nfs,
+        .allows_unmounted = r->config->storage.allows_unmounted,
     };
     json_t *dir = json_object();
     CLEANUP(free_charp) char *path = NULL;
@@ -500,11 +501,12 @@ read_importable(struct reader *r, struct err **err)
 /* ---- all of it -------------------------------------------------------------------------------- */
 
 int
-target_facts_read(struct cloudstack *cs, bool is_userspace_nfs, const struct subject *subjects,
-                  size_t count, json_t **ret_facts, struct err **err)
+target_facts_read(struct cloudstack *cs, const struct config *config,
+                  const struct subject *subjects, size_t count, json_t **ret_facts,
+                  struct err **err)
 {
     CLEANUP(json_freep) json_t *facts = json_object();
-    struct reader r = {.cs = cs, .facts = facts, .is_userspace_nfs = is_userspace_nfs};
+    struct reader r = {.cs = cs, .facts = facts, .config = config};
 
     json_object_set_new(facts, "version", text_or_mark(cloudstack_version(cs)));
     json_object_set(facts, "capability", (json_t *)cloudstack_capabilities(cs));

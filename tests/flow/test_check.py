@@ -183,6 +183,21 @@ def test_every_bad_fact_of_the_target_is_told(make):
     assert findings(engine, engine.spec("web01"))[1] == 0  # as it was
 
 
+def test_a_shared_mount_point_at_which_nothing_is_mounted_is_refused_unless_it_is_allowed(make):
+    lab, engine = make(synthetic())
+    del engine.config["storage"]
+    spec = engine.spec("web01")
+    found, status = findings(engine, spec)
+    assert status == 1
+    assert "nothing is mounted at" in said(found["web01"], "target.pool", "failure")
+    text = engine.run(spec).fail()
+    assert "allow_unmounted_paths" in text
+    assert_untouched(lab)
+    engine.config["storage"] = {"allow_unmounted_paths": True}
+    found, _ = findings(engine, spec)
+    assert said(found["web01"], "target.pool", "pass")
+
+
 def test_a_uefi_vm_needs_a_host_that_can(make):
     lab, engine = make(synthetic(firmware="efi"),
                        changes=[change("host", "kvm1-host1", ueficapability=False)])
