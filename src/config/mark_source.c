@@ -36,9 +36,8 @@ mark_source_decode(const struct node *migration, struct config_mark *mark,
     decode_flag(map, "note", &mark->note, problems);
     decode_flag(map, "rename", &mark->rename, problems);
     decode_flag(map, "disconnect_nics", &mark->disconnect_nics, problems);
-    decode_text(map, "suffix", &suffix, problems);
-    if (!suffix)
-        return;
+    if (!node_decode_string(map, "suffix", &suffix, problems) || !*suffix)
+        return; /* not trimmed: " (migrated)" */
     if (strlen(suffix) >= sizeof(mark->suffix) || !is_suffix(suffix))
         problems_add(problems, node_get(map, "suffix"),
                      "expected at most %zu bytes without %%, quotes and slashes",
@@ -63,8 +62,6 @@ mark_source_fill(struct config_mark *mark, const struct config_mark *from)
 void
 mark_source_append_yaml(struct str *s, const struct config_mark *mark)
 {
-    if (mark->note <= 0 && mark->rename <= 0 && mark->disconnect_nics <= 0)
-        return;
     str_append(s, "  mark_source:\n");
     str_appendf(s, "    note: %s\n", mark->note > 0 ? "true" : "false");
     str_appendf(s, "    rename: %s\n", mark->rename > 0 ? "true" : "false");

@@ -103,9 +103,12 @@ int migration_has_shut_down(struct store *store, int64_t migration, bool *ret, s
 int migration_request_cancel(struct store *store, int64_t migration, bool is_wanted,
                              struct err **err);
 
+/* mark.c: whether `mark_source` has changed the source, and that was not taken back. */
+int migration_is_marked(struct store *store, int64_t migration, bool *ret_is, struct err **err);
+
 /* rollback.c: takes an import back, as far as the server can, and powers the source on.  CloudStack's VM is
  * stopped and given up with its volumes; where the server cannot give up a stopped VM, the data disks are,
- * and the VM stays, stopped and tagged.  No file is removed.  May be called again after any interruption;
+ * and the VM stays, stopped and tagged.  The source's marks are taken back.  No file is removed.  May be called again after any interruption;
  * the caller holds the migration's lock. */
 struct migration_rollback {
     const struct config *config;
