@@ -93,6 +93,11 @@ char *migration_overlay_dir(const struct store_migration *record, const struct s
 int migration_remove_shell(struct store *store, int64_t migration, struct cloudstack *cs,
                            char **ret_left, struct err **err);
 
+/* The VM with that id, unless a volume with a file hangs on it: then it is left.  One that is not there is
+ * none to remove. */
+int migration_expunge_empty(struct cloudstack *cs, const char *id, bool *ret_is_left,
+                            struct err **err);
+
 /* ---- undo.c ------------------------------------------------------------------------------------ */
 
 /* Done, or rolled back: there is nothing to go on with. */
@@ -102,6 +107,7 @@ int migration_has_shut_down(struct store *store, int64_t migration, bool *ret, s
 /* Asks a run to leave at its next checkpoint and no other to begin, or takes that back. */
 int migration_request_cancel(struct store *store, int64_t migration, bool is_wanted,
                              struct err **err);
+int migration_is_cancel_wanted(struct store *store, int64_t migration, bool *ret, struct err **err);
 
 /* mark.c: whether `mark_source` has changed the source, and that was not taken back. */
 int migration_is_marked(struct store *store, int64_t migration, bool *ret_is, struct err **err);
