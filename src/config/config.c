@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "config/credentials.h"
+#include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
 
@@ -31,6 +32,7 @@ config_new(void)
     config->migration.max_handles_per_host = 8;
     config->migration.max_inflight_mib = 192;
     vddk_defaults(&config->migration.vddk);
+    mark_source_defaults(&config->migration.mark_source);
     config->virt.virtio_iso = xstrdup("/usr/share/virtio-win/virtio-win.iso");
     return config;
 }
@@ -316,6 +318,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
+                                       "mark_source",
                                        "bandwidth_limit",
                                        "host_bandwidth_limit",
                                        "host_bandwidth",
@@ -356,6 +359,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_text(map, "specs_dir", &config->migration.specs_dir, problems);
     decode_text(map, "workdir", &config->migration.workdir, problems);
     vddk_decode(map, &config->migration.vddk, problems);
+    mark_source_decode(map, &config->migration.mark_source, problems);
     vddk_check(&config->migration.vddk, node_get(map, "vddk"), problems);
     decode_rates(map, "bandwidth_limit", &config->migration.bandwidth, problems);
     decode_rates(map, "host_bandwidth_limit", &config->migration.host_bandwidth, problems);

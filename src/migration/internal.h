@@ -246,6 +246,15 @@ bool migration_is_cancelled(struct migration *m);
 /* After a failure: what `on_failure` asks for. */
 void migration_power_back_on(struct migration *m);
 
+/* mark.c: what `mark_source` asks for, once the VM is imported.  What cannot be done is told. */
+void migration_mark_source(struct migration *m);
+/* What is still as it was set becomes what it was; the rest is left and told.  Fails only when the cards
+ * would stay disconnected. */
+int migration_unmark_source(struct migration *m, struct err **err);
+/* The VM that was called @name until it was marked; *ret_moref (owned) NULL: none, or several. */
+int migration_find_renamed(struct store *store, const char *vcenter, const char *name,
+                           const char *datacenter, char **ret_moref, struct err **err);
+
 /* pause.c.  Whether a pause is set, as of a second ago at most. */
 bool migration_is_paused(struct migration *m);
 /* E_PAUSE when one is set now: what is not part of a cutover ends with that, and its stage is run again
