@@ -79,7 +79,7 @@ void set_rules(const struct subject *subjects, size_t count, const json_t *facts
  *   owner                        {owner_key(): {account, domain, project: object or null}}
  *   thresholds                   {zone id: {used, allocated}}, where they can be read
  *   details                      {"rootDiskController": [word, ...], ...}
- *   dir                          {pool id: {path, free} or {error, cure}}
+ *   dir                          {pool id: {path, free, floor} or {error, cure}}
  *   unread                       {any of the words above: why it could not be read}
  *
  * *ret_facts is owned.  Fails only with a passing fault or E_CANCELLED. */

@@ -13,6 +13,7 @@
 struct demand {
     double bytes; /* the capacities of all disks that go there */
     size_t disks;
+    size_t conversions; /* VMs that are to be converted whose boot disk goes there */
 };
 
 static struct demand
@@ -28,6 +29,7 @@ demand_on_pool(const struct subject *subjects, size_t count, const char *pool_id
                 continue;
             demand.bytes += (double)disk->disk->capacity;
             demand.disks++;
+            demand.conversions += disk->is_boot && subjects[i].spec->run_virt_v2v;
         }
     return demand;
 }
@@ -58,6 +60,39 @@ check_free(const json_t *facts, const char *id, const char *name, const struct d
         finding_add(f, "target.space", PREFLIGHT_PASS, NULL,
                     "pool %s has %s free for up to %s in %zu disks", name, str_text(&has),
                     str_text(&wants), demand->disks);
+}
+
+/* A conversion is not begun without; by then the source is off.  The copies only take more of what is there
+ * now. */
+static void
+check_conversion(const json_t *facts, const char *id, const char *name, const struct demand *demand,
+                 struct preflight_findings *f)
+{
+    const json_t *dir = json_object_get(json_object_get(facts, "dir"), id);
+    double free_bytes = fact_number(dir, "free", -1), floor = fact_number(dir, "floor", 0);
+    double needed = floor + (double)PREFLIGHT_CONVERSION_BYTES;
+    CLEANUP(str_done) struct str has = STR_INIT(64);
+    CLEANUP(str_done) struct str wants = STR_INIT(64);
+
+    if (!demand->conversions || free_bytes < 0)
+        return;
+    fact_append_bytes(&has, free_bytes);
+    fact_append_bytes(&wants, needed);
+    if (free_bytes < needed)
+        finding_add(f, "target.conversion_space", PREFLIGHT_FAILURE,
+                    "make room in the pool, or set run_virt_v2v: false for guests that have virtio "
+                    "drivers",
+                    "pool %s has %s free, and a conversion in it is not begun with less than %s",
+                    name, str_text(&has), str_text(&wants));
+    else if (free_bytes < needed + demand->bytes)
+        finding_add(f, "target.conversion_space", PREFLIGHT_WARNING,
+                    "make room, or see that the disks hold less than their size",
+                    "pool %s has %s free; when its disks are full, the %s that a conversion wants "
+                    "are not left",
+                    name, str_text(&has), str_text(&wants));
+    else
+        finding_add(f, "target.conversion_space", PREFLIGHT_PASS, NULL,
+                    "pool %s has room for a conversion (%s)", name, str_text(&wants));
 }
 
 /* CloudStack's own books: beyond its thresholds it plans nothing onto a pool, imports included. */
@@ -106,6 +141,7 @@ check_pool_room(const struct subject *subjects, size_t count, const json_t *fact
         if (!json_is_object(pool) || demand.disks == 0)
             continue;
         check_free(facts, id, fact_text(pool, "name"), &demand, f);
+        check_conversion(facts, id, fact_text(pool, "name"), &demand, f);
         check_books(facts, pool, &demand, f);
     }
 }

@@ -442,12 +442,14 @@ look_at_dir(struct reader *r, const char *id, const json_t *pool)
     json_t *dir = json_object();
     CLEANUP(free_charp) char *path = NULL;
     CLEANUP(err_freep) struct err *error = NULL;
-    uint64_t free_bytes = 0;
+    uint64_t free_bytes = 0, floor = 0;
 
     if (storage_resolve(&description, &path, &error) == 0 &&
-        storage_free_bytes(path, &free_bytes, &error) == 0) {
+        storage_free_bytes(path, &free_bytes, &error) == 0 &&
+        storage_floor_bytes(path, &floor, &error) == 0) {
         json_object_set_new(dir, "path", text_or_mark(path));
         json_object_set_new(dir, "free", json_real((double)free_bytes));
+        json_object_set_new(dir, "floor", json_real((double)floor));
     } else {
         json_object_set_new(dir, "error", text_or_mark(err_message(error)));
         json_object_set_new(dir, "cure", text_or_mark(err_hint_text(error)));

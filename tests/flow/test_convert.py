@@ -375,6 +375,18 @@ def test_a_pool_that_fills_during_the_conversion_ends_it_and_gets_its_room_back(
     assert_converted(engine, lab)
 
 
+def test_a_pool_without_room_for_a_conversion_keeps_the_source_on(small_pool):
+    lab, engine, tools, pool = small_pool
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    subprocess.run(["mount", "-o", "remount,size=512m", pool], check=True)
+    engine.finalize(spec, "--now")
+    text = run.fail()
+    assert "the source stays on" in text and "a conversion in it is not begun with less than 1.0 GiB" in text
+    assert lab.vm("web01")["power"] == "on" and lab.count("vsphere.ShutdownGuest") == 0
+
+
 def test_a_conversion_that_has_no_room_to_be_put_into_the_copy_is_dropped(small_pool):
     lab, engine, tools, pool = small_pool
     tools.say(amount="16", then="shrink")
