@@ -259,23 +259,53 @@ shared_mac(const struct subject *a, const struct subject *b)
     return NULL;
 }
 
+/* An address that both are to have on one network; *ret_is_certain: the second is refused. */
+static const char *
+shared_ip(const struct subject *a, const struct subject *b, const json_t *facts,
+          bool *ret_is_certain)
+{
+    for (size_t i = 0; i < a->nics->count; i++)
+        for (size_t k = 0; k < b->nics->count; k++) {
+            const struct preflight_nic *x = &a->nics->items[i], *y = &b->nics->items[k];
+            const json_t *network;
+
+            if (!x->ip || !y->ip || strcmp(x->ip, y->ip) != 0 ||
+                !fact_same_id(x->network_id, y->network_id))
+                continue;
+            (void)fact_find(facts, "network", y->network_id, &network);
+            *ret_is_certain = *fact_text(network, "cidr") &&
+                              address_can_be_told(a, facts, i == 0) &&
+                              address_can_be_told(b, facts, k == 0);
+            return x->ip;
+        }
+    return NULL;
+}
+
 /* @a comes before @b, which is the one that will meet the other. */
 static void
-compare(const struct subject *a, const struct subject *b, struct preflight_findings *f)
+compare(const struct subject *a, const struct subject *b, const json_t *facts,
+        struct preflight_findings *f)
 {
     CLEANUP(free_charp) char *first = cloudstack_host_name(a->vm->name);
     CLEANUP(free_charp) char *second = cloudstack_host_name(b->vm->name);
-    const char *mac = shared_mac(a, b);
+    const char *mac = shared_mac(a, b), *ip;
+    bool is_certain = false;
 
-    if (!strcmp(a->vm->moref, b->vm->moref))
+    if (!strcmp(a->vm->moref, b->vm->moref)) {
         finding_add(f, "source.vm", PREFLIGHT_FAILURE, "leave one of the two entries out",
                     "%s is named twice in the specs", b->vm->name);
-    else if (mac)
+        return;
+    }
+    ip = shared_ip(a, b, facts, &is_certain);
+    if (ip)
+        finding_add(f, "target.ip", is_certain ? PREFLIGHT_FAILURE : PREFLIGHT_WARNING,
+                    "give one of the two another address, or set ip: auto",
+                    "%s is to have %s on that network too", a->vm->name, ip);
+    if (mac)
         finding_add(f, "target.mac", PREFLIGHT_WARNING,
                     "change one of the two before they meet on the network",
                     "%s has the MAC address %s too", a->vm->name, mac);
-    if (strcmp(a->vm->moref, b->vm->moref) != 0 && !strcasecmp(first, second) &&
-        shared_network(a, b))
+    if (!strcasecmp(first, second) && shared_network(a, b))
         finding_add(f, "target.name", PREFLIGHT_WARNING, "rename one of the two",
                     "%s gets the host name %s too", a->vm->name, second);
 }
@@ -289,5 +319,5 @@ set_rules(const struct subject *subjects, size_t count, const json_t *facts,
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < i; k++)
             if (subjects[i].vm && subjects[k].vm)
-                compare(&subjects[k], &subjects[i], findings[i]);
+                compare(&subjects[k], &subjects[i], facts, findings[i]);
 }
