@@ -270,7 +270,7 @@ int migration_stage_paused(struct migration *m, struct err **err);
 int migration_check_room(const char *path, struct err **err);
 /* Whether the pools of all disks have as much, and some more. */
 bool migration_has_room(struct migration *m);
-/* After a copy that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
+/* After a copy, or a conversion's commit, that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
  * there is room.  Nothing is lost by it: the copy goes on from its last checkpoint. */
 int migration_wait_for_room(struct migration *m, const struct err *failure, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);

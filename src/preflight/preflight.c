@@ -372,6 +372,7 @@ judge_target(struct checking *c)
         target_offering_rules(&c->subjects[i], c->target, lists[i]);
         target_network_rules(&c->subjects[i], c->target, lists[i]);
         target_address_rules(&c->subjects[i], c->target, lists[i]);
+        target_volume_rules(&c->subjects[i], c->target, lists[i]);
         target_import_rules(&c->subjects[i], c->target, lists[i]);
         target_owner_rules(&c->subjects[i], c->target, lists[i]);
     }
