@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -28,8 +29,6 @@ def values(text, key):
 
 class UnitsTest(unittest.TestCase):
     def setUp(self):
-        if not shutil.which("systemd-analyze"):
-            raise unittest.SkipTest("there is no systemd-analyze")
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         self.dir = place.name
@@ -111,4 +110,7 @@ class UnitsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if not shutil.which("systemd-analyze"):
+        print("there is no systemd-analyze (package systemd)")
+        sys.exit(77)
     unittest.main()
