@@ -1,21 +1,12 @@
 """The Debian package, in a clean Debian: it installs, works, keeps what is edited, and goes again."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "v2c-package"
-
-
-def run(*command, seconds=900, **more):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds,
-                          stdin=subprocess.DEVNULL, **more)
-    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
+from clean import TOP, attempt_inside, inside, make_root, mode_of, run
 
 
 @pytest.fixture(scope="module")
@@ -26,36 +17,14 @@ def deb(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A minimal Debian of its own, made once and kept outside the tree; tests change a copy."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: debootstrap and chroot")
-    base = CACHE / "bookworm"
-    if not (base / "complete").exists():
-        shutil.rmtree(base, ignore_errors=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        run("debootstrap", "--variant=minbase", "bookworm", base)
-        (base / "complete").touch()
-    copy = tmp_path_factory.mktemp("root") / "debian"
-    run("cp", "-a", base, copy)
-    # The same package sources and proxies as here.
-    for name in ("resolv.conf", "hosts"):
-        shutil.copy(f"/etc/{name}", copy / "etc" / name)
-    run("cp", "-a", "/etc/apt/.", copy / "etc" / "apt")
-    (copy / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
-    (copy / "usr/sbin/policy-rc.d").chmod(0o755)
+    copy = make_root(tmp_path_factory.mktemp("root") / "debian")
     yield copy
     shutil.rmtree(copy, ignore_errors=True)
-
-
-def inside(root, *command, **more):
-    return run("chroot", root, "env", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-               *command, **more)
 
 
 @pytest.fixture(scope="module")
 def installed(root, deb):
     shutil.copy(deb, root / "tmp" / "v2c-engine.deb")
-    inside(root, "apt-get", "-q", "update")
     inside(root, "apt-get", "-q", "install", "-y", "--no-install-recommends", "/tmp/v2c-engine.deb")
     return root
 
@@ -75,7 +44,48 @@ def test_manual_completion_examples_and_docs_are_there(installed):
 
 def test_credentials_and_state_have_private_places(installed):
     for path in ("etc/v2c-engine", "var/lib/vm-migrator"):
-        assert (installed / path).stat().st_mode & 0o777 == 0o750, path
+        assert mode_of(installed / path) == 0o750, path
+    assert mode_of(installed / "etc/default/v2c-engine") == 0o600
+
+
+def test_its_own_user_may_read_the_configuration_and_nobody_else(installed):
+    user = inside(installed, "id", "v2c")
+    assert "groups=" in user
+    assert inside(installed, "stat", "-c", "%U:%G", "/etc/v2c-engine").strip() == "root:v2c"
+
+
+def test_units_are_there_and_neither_enabled_nor_started(installed):
+    for name in ("v2c-engine", "v2c-ui"):
+        assert (installed / f"lib/systemd/system/{name}.service").exists()
+        done = attempt_inside(installed, "systemd-analyze", "--man=no", "verify", f"{name}.service")
+        assert done.stdout + done.stderr == ""
+    assert list((installed / "etc/systemd/system").rglob("v2c-*")) == []
+    assert "v2c-engine" in (installed / "usr/share/v2c-engine/userspace-nfs.conf").read_text()
+
+
+def test_an_upgrade_stops_starts_and_restarts_nothing(installed):
+    """As systemd would see it: a made-up systemctl says what is asked of it, and that the service runs."""
+    (installed / "run/systemd/system").mkdir(parents=True, exist_ok=True)
+    real, log = installed / "usr/bin/systemctl", installed / "tmp/systemctl.log"
+    real.rename(installed / "tmp/systemctl")
+    (installed / "usr/sbin/policy-rc.d").unlink()
+    try:
+        real.write_text(f"#!/bin/sh\necho \"$@\" >>/tmp/{log.name}\n")
+        real.chmod(0o755)
+        again = subprocess.run(
+            ["chroot", installed, "apt-get", "-q", "install", "-y", "--reinstall", "--no-install-recommends",
+             "/tmp/v2c-engine.deb"], capture_output=True, text=True, timeout=300, check=True)
+        asked = [line.split() for line in log.read_text().splitlines()]
+        assert ["--system", "daemon-reload"] in asked
+        assert [words for words in asked if not {"daemon-reload", "is-active", "is-enabled"} & set(words)] == []
+        assert "systemctl restart v2c-engine" in again.stdout + again.stderr
+        log.write_text("")
+        inside(installed, "dpkg", "--remove", "v2c-engine")
+        assert any("stop" in line and "v2c-engine.service" in line for line in log.read_text().splitlines())
+        inside(installed, "dpkg", "-i", "/tmp/v2c-engine.deb")
+    finally:
+        (installed / "tmp/systemctl").rename(real)
+        shutil.rmtree(installed / "run/systemd")
 
 
 def test_nothing_of_the_lab_is_in_it(installed):
@@ -92,11 +102,14 @@ def test_doctor_says_what_is_missing_on_a_bare_system(installed):
 
 def test_removing_and_purging_leave_what_people_made(installed):
     config, state = installed / "etc/v2c-engine/config.yaml", installed / "var/lib/vm-migrator/v2c.db"
+    defaults = installed / "etc/default/v2c-engine"
     config.write_text("vcenter: {}\n")
     state.write_text("state")
+    defaults.write_text("V2C_LISTEN=127.0.0.1:8000\n")
     inside(installed, "apt-get", "-q", "install", "-y", "--reinstall", "--no-install-recommends",
            "/tmp/v2c-engine.deb")
     assert config.read_text() == "vcenter: {}\n"
+    assert defaults.read_text() == "V2C_LISTEN=127.0.0.1:8000\n"
     inside(installed, "apt-get", "-q", "purge", "-y", "v2c-engine")
     assert not (installed / "usr/bin/v2c-engine").exists()
     assert config.exists() and state.exists()
