@@ -13,7 +13,7 @@ PRELOAD = BUILD / "tests/nfs/libnfs-preload.so"
 
 CONFIG = """
 NFS_CORE_PARAM {{
-    Bind_addr = 127.0.0.1; NFS_Port = {nfs}; MNT_Port = {mount};
+    Bind_addr = {address}; NFS_Port = {nfs}; MNT_Port = {mount};
     Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
     Protocols = {protocols}; mount_path_pseudo = true;
 }}
@@ -49,7 +49,8 @@ class Ganesha:
         self.export = Path(export)
         self.nfs, self.mount = free_port(), free_port()
         (self.dir / "ganesha.conf").write_text(CONFIG.format(
-            nfs=self.nfs, mount=self.mount, dir=self.dir, export=export, access=access, squash=squash, protocols=protocols))
+            address="127.0.0.1", nfs=self.nfs, mount=self.mount, dir=self.dir, export=export, access=access,
+            squash=squash, protocols=protocols))
         self.process = None
         self.second = 0
         self.start()
