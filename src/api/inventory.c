@@ -320,13 +320,14 @@ get_vms(struct request *r, struct err **err)
 
 /* ---- CloudStack ------------------------------------------------------------------------------------- */
 
-static const struct {
+static const struct resource {
     const char *what, *command;
+    bool is_of_a_zone;
 } resources[] = {
     {"zones", "listZones"},
-    {"clusters", "listClusters"},
-    {"storage", "listStoragePools"},
-    {"networks", "listNetworks"},
+    {"clusters", "listClusters", true},
+    {"storage", "listStoragePools", true},
+    {"networks", "listNetworks", true},
     {"diskofferings", "listDiskOfferings"},
     {"serviceofferings", "listServiceOfferings"},
     {"ostypes", "listOsTypes"},
@@ -371,6 +372,20 @@ usable_pools(json_t *pools)
     return result;
 }
 
+/* Servers differ in what their list commands take, and refuse what they do not know. */
+static int
+add_where_known(struct cloudstack *cs, const char *command, const char *name, const char *value,
+                struct cloudstack_params *params, struct err **err)
+{
+    bool is_known = false;
+
+    if (cloudstack_has_param(cs, command, name, &is_known, err) < 0)
+        return -1;
+    if (is_known)
+        vec_push(params, ((struct cloudstack_param){name, value}));
+    return 0;
+}
+
 static int
 list_resources(struct request *r, const struct config *config, const char *what, json_t **ret,
                struct err **err)
@@ -378,13 +393,13 @@ list_resources(struct request *r, const struct config *config, const char *what,
     CLEANUP(cloudstack_freep) struct cloudstack *cs = NULL;
     const char *zone = query_text(r, "zoneid");
     struct cloudstack_params params = {0};
-    const char *command = NULL;
+    const struct resource *found = NULL;
     int rc;
 
     for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
         if (!strcmp(resources[i].what, what))
-            command = resources[i].command;
-    if (!command) {
+            found = &resources[i];
+    if (!found) {
         CLEANUP(err_freep) struct err *unknown = NULL;
 
         err_set(&unknown, E_REQUEST, "there is nothing at %.200s", r->path);
@@ -393,10 +408,11 @@ list_resources(struct request *r, const struct config *config, const char *what,
     }
     if (connect_cloudstack(config, &cs, err) < 0)
         return -1;
-    vec_push(&params, ((struct cloudstack_param){"listall", "true"}));
-    if (zone && strcmp(what, "zones") != 0 && strcmp(what, "ostypes") != 0)
-        vec_push(&params, ((struct cloudstack_param){"zoneid", zone}));
-    rc = cloudstack_list(cs, command, &params, ret, err);
+    rc = add_where_known(cs, found->command, "listall", "true", &params, err);
+    if (rc == 0 && zone && found->is_of_a_zone)
+        rc = add_where_known(cs, found->command, "zoneid", zone, &params, err);
+    if (rc == 0)
+        rc = cloudstack_list(cs, found->command, &params, ret, err);
     vec_done(&params);
     if (rc < 0)
         return -1;

@@ -470,6 +470,9 @@ old_spec_path(struct request *r, const char *name, const char *file, char **ret,
 {
     CLEANUP(free_charp) char *dir = NULL;
 
+    *ret = file ? named_spec(r, file, NULL) : NULL;
+    if (*ret)
+        return 0;
     if (find_vm_dir(r, name, &dir, err) < 0)
         return -1;
     *ret = file ? named_spec(r, file, dir) : usual_spec(dir);

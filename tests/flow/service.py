@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import contract
 import harness
 
 
@@ -66,9 +67,12 @@ class Service:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             with urllib.request.urlopen(request, timeout=60, context=context) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
+                result = Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as failure:
-            return Answer(failure.code, failure.headers, failure.read())
+            result = Answer(failure.code, failure.headers, failure.read())
+        if method != "OPTIONS":
+            contract.check(method, path, result.status, result.headers.get("Content-Type"), result.body)
+        return result
 
     def call(self, method, path, body=None, expect=None, **more):
         """The decoded answer of a request that succeeds, or has the status `expect`."""
