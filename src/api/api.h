@@ -29,6 +29,9 @@ struct api_options {
     const char *ui_dir;             /* the UI's files; NULL or none there: no UI */
     int64_t default_workers;        /* what queue_limits_load is told */
     int wake_fd;                    /* written to when the queue is to look at once */
+    /* The UI's files alone, for an API that is elsewhere: no store, nothing but these files.  Its address
+     * as the browser reaches it; NULL: the whole service. */
+    const char *ui_for;
 };
 /* E_LISTEN, E_TLS..., E_STORE. */
 int api_start(const struct api_options *options, struct api **ret_api, struct err **err);

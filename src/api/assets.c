@@ -21,7 +21,6 @@ struct asset {
 struct assets {
     VEC_DECLARE(, struct asset)
     files;
-    char *config_js; /* what the UI reads where it runs */
 };
 
 static void
@@ -54,13 +53,41 @@ load_directory(struct assets *assets, const char *dir, const char *prefix, int d
         (void)closedir(stream);
 }
 
+/* In the place of a file of that name. */
+static void
+put_config(struct assets *assets, const char *api_base)
+{
+    json_t *config = json_pack("{s:s*}", "apiBase", api_base);
+    CLEANUP(free_charp) char *text = json_dumps(config, JSON_COMPACT);
+    struct asset asset = {.path = xstrdup("/config.js")};
+    size_t kept = 0;
+
+    json_decref(config);
+    asset.data = xasprintf("window.__V2C__ = %s;\n", text ? text : "{}");
+    asset.length = strlen(asset.data);
+    for (size_t i = 0; i < assets->files.count; i++) {
+        struct asset *file = &assets->files.items[i];
+
+        if (!strncmp(file->path, "/config.js", 10)) {
+            free(file->path);
+            free(file->data);
+        } else {
+            assets->files.items[kept++] = *file;
+        }
+    }
+    assets->files.count = kept;
+    vec_push(&assets->files, asset);
+}
+
 struct assets *
-assets_load(const char *dir)
+assets_load(const char *dir, const char *api_base)
 {
     struct assets *assets = xcalloc(1, sizeof(*assets));
 
     if (dir && *dir)
         load_directory(assets, dir, "", 0);
+    if (assets->files.count)
+        put_config(assets, api_base);
     return assets;
 }
 
@@ -74,7 +101,6 @@ assets_free(struct assets *assets)
         free(assets->files.items[i].data);
     }
     vec_done(&assets->files);
-    free(assets->config_js);
     free(assets);
 }
 

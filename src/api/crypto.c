@@ -324,11 +324,13 @@ make_certificate(char **ret_cert, char **ret_key, struct err **err)
 int
 crypto_self_signed(const char *control_dir, char **ret_cert, char **ret_key, struct err **err)
 {
-    CLEANUP(free_charp) char *dir = file_join(control_dir, "tls");
+    CLEANUP(free_charp) char *dir = file_join(control_dir ? control_dir : "/", "tls");
     CLEANUP(free_charp) char *cert_path = file_join(dir, "cert.pem");
     CLEANUP(free_charp) char *key_path = file_join(dir, "key.pem");
     size_t length;
 
+    if (!control_dir)
+        return make_certificate(ret_cert, ret_key, err);
     if (access(cert_path, R_OK) == 0 && access(key_path, R_OK) == 0)
         return file_read(cert_path, 65536, ret_cert, &length, err) < 0 ||
                        file_read(key_path, 65536, ret_key, &length, err) < 0

@@ -143,6 +143,7 @@ int crypto_open(const unsigned char key[32], const char *sealed, const char *abo
  * when there is none. */
 int crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct err **err);
 /* A certificate for this host, kept in @control_dir/tls. */
+/* @control_dir NULL: one that is kept nowhere. */
 int crypto_self_signed(const char *control_dir, char **ret_cert, char **ret_key, struct err **err);
 
 /* ---- environments.c -------------------------------------------------------------------------------- */
@@ -230,7 +231,8 @@ void lanes_push(struct lanes *lanes, struct request *r);
 /* ---- assets.c ---------------------------------------------------------------------------------------- */
 
 /* All files below @dir, read into memory: no path of a request ever reaches the file system. */
-struct assets *assets_load(const char *dir);
+/* @api_base: what the UI is told of where the API is; NULL: where it comes from. */
+struct assets *assets_load(const char *dir, const char *api_base);
 void assets_free(struct assets *assets);
 /* The file of r->path, or the page for paths of the UI itself; false when there is none. */
 bool assets_answer(struct assets *assets, struct request *r);

@@ -106,7 +106,7 @@ route_find(struct request *r)
     struct str allowed = STR_INIT(256);
     const struct route *found = NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(routes) && !r->api->options.ui_for; i++) {
         if (!matches(r, routes[i].path))
             continue;
         str_appendf(&allowed, "%s%s", allowed.length ? ", " : "", routes[i].method);

@@ -121,12 +121,13 @@ add_cors(const struct request *r, struct MHD_Response *response)
 static void
 add_security(const struct request *r, struct MHD_Response *response)
 {
-    const char *ancestors = r->api->options.frame_ancestors;
+    const char *ancestors = r->api->options.frame_ancestors, *other = r->api->options.ui_for;
     CLEANUP(free_charp)
     char *policy =
-        xasprintf("default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-                  "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors %s",
-                  ancestors && *ancestors ? ancestors : "'none'");
+        xasprintf("default-src 'self'; connect-src 'self' %s; style-src 'self' 'unsafe-inline'; "
+                  "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+                  "frame-ancestors %s",
+                  other ? other : "", ancestors && *ancestors ? ancestors : "'none'");
 
     (void)MHD_add_response_header(response, "Content-Security-Policy", policy);
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -382,13 +383,18 @@ api_start(const struct api_options *options, struct api **ret_api, struct err **
     api->options = *options;
     api->guard = guard_new();
     api->hub = hub_new(api);
-    api->assets = assets_load(options->ui_dir);
-    if (crypto_load_key(options->control_dir, api->key, err) < 0 ||
-        lanes_start(api, &api->lanes, err) < 0 || start_listening(api, err) < 0) {
+    api->assets = assets_load(options->ui_dir, options->ui_for);
+    if (!options->ui_for && (crypto_load_key(options->control_dir, api->key, err) < 0 ||
+                             lanes_start(api, &api->lanes, err) < 0)) {
         api_stop(api);
         return -1;
     }
-    hub_start(api->hub);
+    if (start_listening(api, err) < 0) {
+        api_stop(api);
+        return -1;
+    }
+    if (!options->ui_for)
+        hub_start(api->hub);
     *ret_api = api;
     return 0;
 }

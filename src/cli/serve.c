@@ -298,3 +298,102 @@ const struct command command_serve = {
     .values_size = sizeof(struct serve_values),
     .run = run_serve,
 };
+
+/* ---- ui -------------------------------------------------------------------------------------------- */
+
+struct ui_values {
+    const char *listen, *api_base, *ui_dir, *tls_cert, *tls_key, *frame_ancestors;
+    bool insecure_http;
+};
+
+#define UI_OPTION(name, kind, field, value, help)                                                  \
+    {                                                                                              \
+        name, kind, offsetof(struct ui_values, field), value, help                                 \
+    }
+static const struct option_def ui_options[] = {
+    UI_OPTION("listen", OPTION_TEXT, listen, "ADDRESS",
+              "ADDRESS:PORT or :PORT (default 0.0.0.0:5173)."),
+    UI_OPTION("api-base", OPTION_TEXT, api_base, "URL",
+              "Where browsers find the API (default: VITE_API_BASE in the environment)."),
+    UI_OPTION("ui-dir", OPTION_TEXT, ui_dir, "DIR",
+              "The UI's files, instead of the installed ones."),
+    UI_OPTION("tls-cert", OPTION_TEXT, tls_cert, "FILE", "Certificate with its chain, PEM."),
+    UI_OPTION("tls-key", OPTION_TEXT, tls_key, "FILE", "Its private key, PEM."),
+    UI_OPTION("insecure-http", OPTION_BOOL, insecure_http, NULL,
+              "Plain HTTP even where others can reach it."),
+    UI_OPTION("frame-ancestors", OPTION_TEXT, frame_ancestors, "LIST",
+              "Who may embed the UI in a page (default: nobody)."),
+    OPTION_END,
+};
+
+/* It goes into a header: nothing but an address. */
+static bool
+is_address(const char *text)
+{
+    return (!strncmp(text, "https://", 8) || !strncmp(text, "http://", 7)) &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                        ".-:/[]_~%") == strlen(text);
+}
+
+static int
+serve_ui(const struct ui_values *v, const char *base, const char *dir, struct err **err)
+{
+    CLEANUP(free_charp) char *index = file_join(dir, "index.html");
+    struct api *api = NULL;
+
+    if (access(index, R_OK) < 0)
+        return err_set_errno(err, E_CONFIG, errno, "%s", index);
+    if (api_start(
+            &(struct api_options){
+                .listen = v->listen ? v->listen : "0.0.0.0:5173",
+                .tls_cert = v->tls_cert,
+                .tls_key = v->tls_key,
+                .is_insecure = v->insecure_http,
+                .frame_ancestors = v->frame_ancestors,
+                .ui_dir = dir,
+                .ui_for = base,
+                .wake_fd = -1,
+            },
+            &api, err) < 0)
+        return -1;
+    fprintf(stderr, "[ui] listening on %s, for the API at %s\n", api_address(api), base);
+    notify_send("READY=1");
+    while (!stop_requests)
+        clock_sleep_ms(100);
+    api_stop(api);
+    return 0;
+}
+
+static int
+run_ui(void *opaque, const struct words *words, struct err **err)
+{
+    const struct ui_values *v = opaque;
+    const char *base = v->api_base ? v->api_base : getenv("VITE_API_BASE");
+    CLEANUP(free_charp) char *dir = find_ui(v->ui_dir);
+
+    notify_init();
+    catch_signals();
+    if (!base || !*base) {
+        err_set(err, E_USAGE, "--api-base is missing, and VITE_API_BASE is not set");
+        return err_hint(err, "`v2c-engine serve` has the UI on its own port, and needs neither");
+    }
+    if (!is_address(base))
+        return err_set(err, E_USAGE, "%s: expected an address such as https://v2c.example.com:8000",
+                       base);
+    return serve_ui(v, base, dir, err);
+}
+
+const struct command command_ui = {
+    .name = "ui",
+    .words = "",
+    .summary = "serve the web UI alone, for an API that is elsewhere",
+    .description =
+        "Serves the UI's files on a port of their own, as the existing tool does on 5173. `serve` "
+        "has "
+        "them on the API's port already, so this is for those who want them apart. The API must "
+        "allow this page's origin (serve --allow-origins), and both must be reached the same way "
+        "(https and the same host name): browsers send the session's cookie only then.",
+    .options = ui_options,
+    .values_size = sizeof(struct ui_values),
+    .run = run_ui,
+};

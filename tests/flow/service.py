@@ -74,6 +74,15 @@ class Service:
             contract.check(method, path, result.status, result.headers.get("Content-Type"), result.body)
         return result
 
+    def fetch(self, path, headers=None, base=None):
+        """A page or file, by nobody in particular."""
+        request = urllib.request.Request((base or self.url) + path, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as failure:
+            return Answer(failure.code, failure.headers, failure.read())
+
     def call(self, method, path, body=None, expect=None, **more):
         """The decoded answer of a request that succeeds, or has the status `expect`."""
         answer = self.request(method, path, body, **more)

@@ -1,5 +1,7 @@
 """`v2c-engine serve`: jobs through the API, and what outlasts the service."""
 
+import subprocess
+
 import pytest
 
 import harness
@@ -158,3 +160,43 @@ def test_jobs_wait_for_their_time_and_wave(serve):
     harness.until(lambda: "2099" in (service.job(job)["waits_for"] or ""), "it says what it waits for")
     service.call("PUT", "/api/v1/waves/night", {"not_before": None})
     service.until_job(job, lambda j: j["state"] in ("running", "waiting"), "it begins")
+
+
+def ui_files(tmp_path):
+    directory = tmp_path / "ui"
+    (directory / "assets").mkdir(parents=True)
+    (directory / "index.html").write_text("<!doctype html><title>v2c</title>")
+    (directory / "assets" / "app.js").write_text("console.log(1)")
+    (directory / "assets" / "app.js.gz").write_bytes(b"\x1f\x8bpacked")
+    return directory
+
+
+def test_the_ui_is_served_by_the_service(serve, tmp_path):
+    lab, engine, service = serve(harness.synthetic(), arguments=("--ui-dir", str(ui_files(tmp_path))))
+    page = service.fetch("/")
+    assert page.status == 200 and b"<title>v2c" in page.body
+    assert service.fetch("/jobs/123").body == page.body, "the UI draws its pages itself"
+    assert service.fetch("/assets/missing.js").status == 404
+    script = service.fetch("/assets/app.js")
+    assert script.body == b"console.log(1)" and "immutable" in script.headers["Cache-Control"]
+    packed = service.fetch("/assets/app.js", {"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip" and packed.body == b"\x1f\x8bpacked"
+    assert service.fetch("/config.js").body == b"window.__V2C__ = {};\n"
+
+
+def test_the_ui_alone(serve, tmp_path):
+    lab, engine, service = serve(harness.synthetic())
+    process = subprocess.Popen(
+        [harness.ENGINE, "ui", "--listen", "127.0.0.1:0", "--ui-dir", str(ui_files(tmp_path))],
+        env={**engine.env(), "VITE_API_BASE": service.url}, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        service.ui = line.split("listening on ")[1].split(",")[0]
+        config = service.fetch("/config.js", base=service.ui)
+        assert service.url.encode() in config.body
+        assert service.url in config.headers["Content-Security-Policy"]
+        assert service.fetch("/api/v1/jobs", base=service.ui).status in (200, 404)
+        assert b"items" not in service.fetch("/api/v1/jobs", base=service.ui).body
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
