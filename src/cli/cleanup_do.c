@@ -48,7 +48,7 @@ remove_file(struct cleanup *c, struct item *item, struct err **err)
     if (qcow2_inspect(item->what, &info, err) < 0)
         return -1;
     if (!info.is_ours || strcmp(info.owner_id, item->tag) != 0 || info.is_in_use ||
-        info.is_finished)
+        !info.is_in_progress)
         return err_set(err, E_LOCKED, "%s is not what it was a moment ago", item->what);
     if (cleanup_is_referred(c, item->what))
         return err_set(err, E_LOCKED, "a volume of CloudStack has the name of %s", item->what);

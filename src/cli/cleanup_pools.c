@@ -95,7 +95,7 @@ judge_file(const struct cleanup *c, struct item *item, const struct qcow2_info *
         cleanup_leave(item, FATE_LEFT, "it was to be kept when its migration was given up");
     else if (info->is_in_use)
         cleanup_leave(item, FATE_IN_USE, "another process has it open");
-    else if (info->is_finished)
+    else if (!info->is_in_progress)
         cleanup_leave(item, FATE_LEFT,
                       "it is a whole disk and not a partial copy: remove it by "
                       "hand if nobody wants it");
