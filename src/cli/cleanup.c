@@ -36,7 +36,7 @@ static const struct option_def cleanup_options[] = {
 };
 
 static const char *const side_words[] = {"vsphere", "storage", "cloudstack", "local"};
-static const char *const kind_words[] = {"snapshot", "file",      "overlays",
+static const char *const kind_words[] = {"snapshot", "file",      "temporary file", "overlays",
                                          "vm",       "migration", "directory"};
 static const char *const fate_words[] = {"remove", "in use", "left", "removed", "failed"};
 

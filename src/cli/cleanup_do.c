@@ -57,6 +57,16 @@ remove_file(struct cleanup *c, struct item *item, struct err **err)
     return io_path_sync_dir(item->what, err);
 }
 
+static int
+remove_temporary(struct item *item, struct err **err)
+{
+    if (!cleanup_is_stale(item->what))
+        return 0; /* gone, or another one by now */
+    return unlink(item->what) < 0 && errno != ENOENT
+               ? err_set_errno(err, E_IO, errno, "removing %s", item->what)
+               : 0;
+}
+
 static bool
 is_overlay_file(const char *name)
 {
@@ -164,6 +174,8 @@ remove_item(struct cleanup *c, struct item *item, struct err **err)
         return remove_snapshot(c, item, err);
     case ITEM_FILE:
         return remove_file(c, item, err);
+    case ITEM_TEMPORARY:
+        return remove_temporary(item, err);
     case ITEM_OVERLAYS:
         return remove_overlays(item, err);
     case ITEM_VM:

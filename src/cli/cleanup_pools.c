@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/util.h"
@@ -15,6 +16,7 @@
 #include "io/io.h"
 #include "qcow2/qcow2.h"
 
+#define STALE_S   3600
 #define MAX_FILES 1000000 /* of one directory */
 
 VEC_DECLARE(directories, char *);
@@ -134,6 +136,54 @@ look_at_file(struct cleanup *c, const char *dir, const char *name)
     judge_file(c, item, &info);
 }
 
+bool
+cleanup_is_stale(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+           (int64_t)st.st_mtime < clock_wall_s() - STALE_S;
+}
+
+/* "web01_vm-16" of ".web01_vm-16_disk0.qcow2.v2c-new": "vm-16"; NULL when it is none. */
+static char *
+moref_of_image(const char *name)
+{
+    const char *end = strstr(name, "_disk"), *start;
+
+    for (start = end; start && start > name; start--)
+        if (start[-1] == '_')
+            return strndup(start, (size_t)(end - start));
+    return NULL;
+}
+
+/* An image before it had its name, and a try whether a pool can be written. */
+static void
+look_at_temporary(struct cleanup *c, const char *dir, const char *name)
+{
+    static const char unborn[] = ".qcow2.v2c-new", tried[] = ".v2c-preflight-";
+    size_t length = strlen(name), tail = sizeof(unborn) - 1;
+    bool is_unborn = length > tail && !strcmp(name + length - tail, unborn);
+    CLEANUP(free_charp) char *path = file_join(dir, name), *moref = NULL;
+    struct item *item;
+    struct stat st;
+
+    if ((!is_unborn && strncmp(name, tried, sizeof(tried) - 1) != 0) || !cleanup_is_stale(path) ||
+        lstat(path, &st) < 0)
+        return;
+    moref = is_unborn ? moref_of_image(name) : NULL;
+    item = cleanup_add(c, SIDE_STORAGE, ITEM_TEMPORARY, path, "");
+    item->bytes = (int64_t)st.st_blocks * 512;
+    if (moref && cleanup_is_in_use(c, NULL, moref))
+        cleanup_leave(item, FATE_IN_USE, "another migration of this VM is running or can go on");
+    else
+        cleanup_leave(item, FATE_REMOVE, "%s",
+                      is_unborn ? "an image that was never finished being made, by its name"
+                                : "a try whether the pool can be written, by its name");
+    free(item->moref);
+    item->moref = take(moref);
+}
+
 static int64_t
 bytes_below(const char *path)
 {
@@ -179,11 +229,14 @@ scan(struct cleanup *c, const char *path)
         cleanup_note(c, SIDE_STORAGE, &failure);
         return;
     }
-    for (int i = 0; i < MAX_FILES && (entry = readdir(dir)); i++)
-        if (!strncmp(entry->d_name, ".v2c-", 5))
+    for (int i = 0; i < MAX_FILES && (entry = readdir(dir)); i++) {
+        if (entry->d_name[0] == '.') {
             look_at_overlays(c, path, entry->d_name);
-        else
+            look_at_temporary(c, path, entry->d_name);
+        } else {
             look_at_file(c, path, entry->d_name);
+        }
+    }
     closedir(dir);
 }
 

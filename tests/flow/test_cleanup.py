@@ -203,6 +203,23 @@ def test_of_a_finished_migration_only_what_nobody_needs_goes(make):
     assert not partial.exists() and file.exists() and whole.exists()
 
 
+def test_temporary_files_go_when_they_are_old_and_their_vm_is_not_in_use(make):
+    lab, engine = make(vm())
+    killed(lab, engine)
+    pool = targets(engine)[0].parent
+    old = [pool / ".db01_vm-999_disk0.qcow2.v2c-new", pool / ".v2c-preflight-1-2.tmp"]
+    others = [pool / ".db01_vm-998_disk0.qcow2.v2c-new", pool / ".notes", pool / "v2c-preflight-1-2.tmp",
+              pool / f".web01_{lab.moref('web01')}_disk0.qcow2.v2c-new"]
+    for path in (*old, *others):
+        path.write_bytes(b"\0" * 4096)
+        if path is not others[0]:  # being made
+            os.utime(path, (1767225600, 1767225600))
+    assert {item["what"] for item in listing(engine, status=3) if item["state"] == "remove"} == set(map(str, old))
+    assert sorted(item["state"] for item in listing(engine, "--yes") if item["kind"] == "temporary file") == [
+        "in use", "removed", "removed"]
+    assert not any(path.exists() for path in old) and all(path.exists() for path in others)
+
+
 def test_another_engine_at_work_is_left_alone(make):
     lab, engine = make(vm())
     spec = engine.spec("web01", bandwidth_limit="64KiB/s")
