@@ -195,6 +195,7 @@ cleanup_done(struct cleanup *c)
     vsphere_freep(&c->vsphere);
     cloudstack_freep(&c->cloudstack);
     json_decref(c->volume_paths);
+    json_decref(c->finished_paths);
     for (size_t i = 0; i < SIDE_MAX_; i++)
         err_free(c->unreached[i]);
 }

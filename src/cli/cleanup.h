@@ -63,6 +63,7 @@ struct cleanup {
     struct vsphere *vsphere;       /* NULL: not reached */
     struct cloudstack *cloudstack; /* NULL: not reached */
     json_t *volume_paths;          /* {path: true} of all volumes of CloudStack; NULL: not known */
+    json_t *finished_paths;        /* {path: true} of what migrations that are over have imported */
     struct err *unreached[SIDE_MAX_];
 };
 

@@ -44,8 +44,11 @@ add_targets(struct cleanup *c, struct directories *dirs, struct err **err)
         for (size_t d = 0; d < disks.count; d++) {
             const char *path = disks.items[d].target_path;
 
-            if (path && !io_path_is_remote(path))
-                add_directory(dirs, path, (size_t)(strrchr(path, '/') - path));
+            if (!path || io_path_is_remote(path))
+                continue;
+            add_directory(dirs, path, (size_t)(strrchr(path, '/') - path));
+            if (c->knowns.items[i].state == KNOWN_OVER)
+                json_object_set_new(c->finished_paths, path, json_true());
         }
         store_disks_done(&disks);
     }
@@ -83,6 +86,14 @@ add_pools(struct cleanup *c, struct directories *dirs, struct err **err)
 
 /* ---- one file ---------------------------------------------------------------------------------- */
 
+/* Thousands of these are no news, and large to read: a disk of a VM that is where it belongs. */
+static bool
+is_at_home(const struct cleanup *c, const char *path)
+{
+    return json_object_get(c->finished_paths, path) &&
+           (!c->volume_paths || cleanup_is_referred(c, path));
+}
+
 static void
 judge_file(const struct cleanup *c, struct item *item, const struct qcow2_info *info)
 {
@@ -119,7 +130,7 @@ look_at_file(struct cleanup *c, const char *dir, const char *name)
     struct stat st;
 
     if (!strstr(name, "_disk") || length < 6 || strcmp(name + length - 6, ".qcow2") != 0 ||
-        lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        is_at_home(c, path) || lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     if (qcow2_inspect(path, &info, &failure) < 0) {
         if (err_code(failure) == E_TARGET_FORMAT || err_code(failure) == E_TARGET_DAMAGED)
@@ -246,6 +257,7 @@ cleanup_find_files(struct cleanup *c)
     struct directories dirs = {0};
     struct err *failure = NULL;
 
+    c->finished_paths = json_object();
     if (add_targets(c, &dirs, &failure) < 0 || add_pools(c, &dirs, &failure) < 0)
         cleanup_note(c, SIDE_STORAGE, &failure);
     for (size_t i = 0; i < dirs.count; i++) {

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_what_can_go_on_is_in_use_and_what_lost_its_record_goes_only_as_an_orpha
     assert file.exists() and len(lab.snapshots("web01")) == 1 + len(theirs)
 
     # Killed in the middle, and then again.
-    lab.fault("vsphere.RemoveSnapshot_Task", "delay", delay_ms=3000)
+    lab.fault("vsphere.RemoveSnapshot_Task", "delay", delay_ms=1200)
     process = subprocess.Popen([ENGINE, "cleanup", "--config", engine.write_config(), "--orphans", "--yes"],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=engine.env())
     until(lambda: lab.count("vsphere.RemoveSnapshot_Task"), "the snapshot's removal")
@@ -151,7 +152,7 @@ def test_a_cancel_that_was_killed_is_finished(make):
     lab, engine = make(vm())
     killed(lab, engine)
     files = targets(engine)
-    lab.fault("vsphere.RemoveSnapshot_Task", "drop", delay_ms=3000)
+    lab.fault("vsphere.RemoveSnapshot_Task", "drop", delay_ms=1200)
     process = subprocess.Popen([ENGINE, "cancel", "--config", engine.write_config(), "--vm", "web01", "--yes"],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=engine.env())
     until(lambda: lab.count("vsphere.RemoveSnapshot_Task"), "the snapshot's removal")
@@ -168,16 +169,15 @@ def test_of_a_finished_migration_only_what_nobody_needs_goes(make):
     lab, engine = make(vm(), vm("db01"), vm("app01"))
     migrate(engine, lab)
     file = targets(engine)[0]
-    assert listing(engine, "--orphans", "--yes") == [
-        item for item in listing(engine) if item["kind"] == "file" and item["state"] == "left"]
-    ours = next(item["id"] for item in listing(engine))
+    assert listing(engine, "--orphans", "--yes") == []
+    ours = re.search(rb"v2c-vm-\d+-[0-9a-f]+", file.read_bytes()[:4096]).group().decode()
     overlays = file.parent / f".{ours}"
     overlays.mkdir()
     (overlays / "rehearsal-disk0.qcow2").write_bytes(b"x" * 8192)
     (overlays / "disks.xml").write_text("<domain/>")
     snap(lab, f"{ours}-delta-1767225600")  # a call that came too late
-    assert states(listing(engine, status=3)) == [("file", "left"), ("overlays", "remove"), ("snapshot", "remove")]
-    assert states(listing(engine, "--yes")) == [("file", "left"), ("overlays", "removed"), ("snapshot", "removed")]
+    assert states(listing(engine, status=3)) == [("overlays", "remove"), ("snapshot", "remove")]
+    assert states(listing(engine, "--yes")) == [("overlays", "removed"), ("snapshot", "removed")]
     assert not overlays.exists() and not lab.snapshots("web01")
     engine.assert_migrated("web01")
 
@@ -269,3 +269,17 @@ def test_a_directory_of_a_run_that_had_no_record_yet_is_renamed(make):
     assert theirs.exists() and not ours.exists()
     kept, = engine.control.glob("web01_vm-77.forgotten-*")
     assert (kept / "migration.log").read_text() == "killed\n"
+
+
+def test_a_migration_that_was_rolled_back_keeps_its_files(make):
+    lab, engine = make(vm(), version="4.22.1")
+    spec = migrate(engine, lab)
+    file = targets(engine)[0]
+    engine.command("rollback", "--config", engine.write_config(), "--spec", spec, "--yes")
+    for flags in ([], ["--orphans", "--yes"]):
+        item, = listing(engine, *flags)
+        assert item["state"] == "left" and "is rolled_back: it may hold a VM's data" in item["why"]
+    engine.command("forget", "--config", engine.write_config(), "--spec", spec, "--yes")
+    item, = listing(engine, "--orphans", "--yes")
+    assert item["state"] == "left" and "to be kept" in item["why"]
+    assert file.exists() and lab.vm("web01")["power"] == "on"

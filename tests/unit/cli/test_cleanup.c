@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "tests/unit/check.h"
 #include "cli/cleanup.h"
+#include "tests/unit/check.h"
 
 static void
 ids_have_one_form(void **state)
