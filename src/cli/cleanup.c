@@ -36,7 +36,7 @@ static const struct option_def cleanup_options[] = {
 };
 
 static const char *const side_words[] = {"vsphere", "storage", "cloudstack", "local"};
-static const char *const kind_words[] = {"snapshot", "file",      "overlays",
+static const char *const kind_words[] = {"snapshot", "file",      "temporary file", "overlays",
                                          "vm",       "migration", "directory"};
 static const char *const fate_words[] = {"remove", "in use", "left", "removed", "failed"};
 
@@ -195,6 +195,7 @@ cleanup_done(struct cleanup *c)
     vsphere_freep(&c->vsphere);
     cloudstack_freep(&c->cloudstack);
     json_decref(c->volume_paths);
+    json_decref(c->finished_paths);
     for (size_t i = 0; i < SIDE_MAX_; i++)
         err_free(c->unreached[i]);
 }

@@ -22,13 +22,22 @@ struct known {
     int64_t migration; /* row; 0: forgotten */
     char *vcenter, *moref, *vm_name;
     char *shell_vm;   /* deployed for its import, and not the imported one; NULL: none */
+    bool is_imported; /* or is about to be */
     bool keeps_files; /* somebody wanted its files to stay */
     char *stage;
 };
 VEC_DECLARE(knowns, struct known);
 
 enum item_side { SIDE_VSPHERE, SIDE_STORAGE, SIDE_CLOUDSTACK, SIDE_LOCAL, SIDE_MAX_ };
-enum item_kind { ITEM_SNAPSHOT, ITEM_FILE, ITEM_OVERLAYS, ITEM_VM, ITEM_MIGRATION, ITEM_DIRECTORY };
+enum item_kind {
+    ITEM_SNAPSHOT,
+    ITEM_FILE,
+    ITEM_TEMPORARY,
+    ITEM_OVERLAYS,
+    ITEM_VM,
+    ITEM_MIGRATION,
+    ITEM_DIRECTORY
+};
 enum item_fate { FATE_REMOVE, FATE_IN_USE, FATE_LEFT, FATE_REMOVED, FATE_FAILED };
 
 struct item {
@@ -54,6 +63,7 @@ struct cleanup {
     struct vsphere *vsphere;       /* NULL: not reached */
     struct cloudstack *cloudstack; /* NULL: not reached */
     json_t *volume_paths;          /* {path: true} of all volumes of CloudStack; NULL: not known */
+    json_t *finished_paths;        /* {path: true} of what migrations that are over have imported */
     struct err *unreached[SIDE_MAX_];
 };
 
@@ -82,8 +92,11 @@ struct item *cleanup_add(struct cleanup *c, enum item_side side, enum item_kind 
 void cleanup_leave(struct item *item, enum item_fate fate, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void cleanup_note(struct cleanup *c, enum item_side side, struct err **failure /* taken */);
-/* "<pool>/<file>" of ours: its owner id, and whether it is to be left although the id would let it go. */
+/* Whether a volume of CloudStack has the name of that file. */
 bool cleanup_is_referred(const struct cleanup *c, const char *path);
+
+/* A file that lives for seconds, and is an hour old. */
+bool cleanup_is_stale(const char *path);
 
 /* ---- cleanup_do.c: removes what is to be removed; each under its VM's lock, looked at again */
 

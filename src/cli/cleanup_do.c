@@ -48,13 +48,23 @@ remove_file(struct cleanup *c, struct item *item, struct err **err)
     if (qcow2_inspect(item->what, &info, err) < 0)
         return -1;
     if (!info.is_ours || strcmp(info.owner_id, item->tag) != 0 || info.is_in_use ||
-        info.is_finished)
+        !info.is_in_progress)
         return err_set(err, E_LOCKED, "%s is not what it was a moment ago", item->what);
     if (cleanup_is_referred(c, item->what))
         return err_set(err, E_LOCKED, "a volume of CloudStack has the name of %s", item->what);
     if (io_path_unlink(item->what) < 0)
         return err_set_errno(err, E_IO, errno, "removing %s", item->what);
     return io_path_sync_dir(item->what, err);
+}
+
+static int
+remove_temporary(struct item *item, struct err **err)
+{
+    if (!cleanup_is_stale(item->what))
+        return 0; /* gone, or another one by now */
+    return unlink(item->what) < 0 && errno != ENOENT
+               ? err_set_errno(err, E_IO, errno, "removing %s", item->what)
+               : 0;
 }
 
 static bool
@@ -164,6 +174,8 @@ remove_item(struct cleanup *c, struct item *item, struct err **err)
         return remove_snapshot(c, item, err);
     case ITEM_FILE:
         return remove_file(c, item, err);
+    case ITEM_TEMPORARY:
+        return remove_temporary(item, err);
     case ITEM_OVERLAYS:
         return remove_overlays(item, err);
     case ITEM_VM:

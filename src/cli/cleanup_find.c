@@ -219,6 +219,9 @@ find_migrations(struct cleanup *c)
             continue;
         item = cleanup_add(c, SIDE_LOCAL, ITEM_MIGRATION, known->tag, known->tag);
         item->migration = known->migration;
+        if (known->is_imported)
+            cleanup_leave(item, FATE_IN_USE,
+                          "its import has begun: run it again, or take it back with rollback");
         if (known->state == KNOWN_CANCELLED)
             cleanup_leave(item, FATE_REMOVE, "its cancel was interrupted in stage %s",
                           known->stage);

@@ -42,6 +42,7 @@ judge_record(struct cleanup *c, const struct store_migration *record, struct kno
             0 ||
         migration_is_cancel_wanted(c->selection->store, record->id, &is_cancelled, err) < 0)
         return -1;
+    known->is_imported = record->stage >= STAGE_IMPORT_ROOT_DISK;
     if (migration_is_over(record->stage))
         known->state = KNOWN_OVER;
     else if (is_cancelled && record->stage < STAGE_IMPORT_ROOT_DISK)

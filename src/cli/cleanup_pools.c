@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/util.h"
@@ -15,6 +16,7 @@
 #include "io/io.h"
 #include "qcow2/qcow2.h"
 
+#define STALE_S   3600
 #define MAX_FILES 1000000 /* of one directory */
 
 VEC_DECLARE(directories, char *);
@@ -42,8 +44,11 @@ add_targets(struct cleanup *c, struct directories *dirs, struct err **err)
         for (size_t d = 0; d < disks.count; d++) {
             const char *path = disks.items[d].target_path;
 
-            if (path && !io_path_is_remote(path))
-                add_directory(dirs, path, (size_t)(strrchr(path, '/') - path));
+            if (!path || io_path_is_remote(path))
+                continue;
+            add_directory(dirs, path, (size_t)(strrchr(path, '/') - path));
+            if (c->knowns.items[i].state == KNOWN_OVER)
+                json_object_set_new(c->finished_paths, path, json_true());
         }
         store_disks_done(&disks);
     }
@@ -81,6 +86,14 @@ add_pools(struct cleanup *c, struct directories *dirs, struct err **err)
 
 /* ---- one file ---------------------------------------------------------------------------------- */
 
+/* Thousands of these are no news, and large to read: a disk of a VM that is where it belongs. */
+static bool
+is_at_home(const struct cleanup *c, const char *path)
+{
+    return json_object_get(c->finished_paths, path) &&
+           (!c->volume_paths || cleanup_is_referred(c, path));
+}
+
 static void
 judge_file(const struct cleanup *c, struct item *item, const struct qcow2_info *info)
 {
@@ -95,7 +108,7 @@ judge_file(const struct cleanup *c, struct item *item, const struct qcow2_info *
         cleanup_leave(item, FATE_LEFT, "it was to be kept when its migration was given up");
     else if (info->is_in_use)
         cleanup_leave(item, FATE_IN_USE, "another process has it open");
-    else if (info->is_finished)
+    else if (!info->is_in_progress)
         cleanup_leave(item, FATE_LEFT,
                       "it is a whole disk and not a partial copy: remove it by "
                       "hand if nobody wants it");
@@ -117,7 +130,7 @@ look_at_file(struct cleanup *c, const char *dir, const char *name)
     struct stat st;
 
     if (!strstr(name, "_disk") || length < 6 || strcmp(name + length - 6, ".qcow2") != 0 ||
-        lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        is_at_home(c, path) || lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     if (qcow2_inspect(path, &info, &failure) < 0) {
         if (err_code(failure) == E_TARGET_FORMAT || err_code(failure) == E_TARGET_DAMAGED)
@@ -132,6 +145,54 @@ look_at_file(struct cleanup *c, const char *dir, const char *name)
     item = cleanup_add(c, SIDE_STORAGE, ITEM_FILE, path, info.owner_id);
     item->bytes = (int64_t)st.st_blocks * 512;
     judge_file(c, item, &info);
+}
+
+bool
+cleanup_is_stale(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+           (int64_t)st.st_mtime < clock_wall_s() - STALE_S;
+}
+
+/* "web01_vm-16" of ".web01_vm-16_disk0.qcow2.v2c-new": "vm-16"; NULL when it is none. */
+static char *
+moref_of_image(const char *name)
+{
+    const char *end = strstr(name, "_disk"), *start;
+
+    for (start = end; start && start > name; start--)
+        if (start[-1] == '_')
+            return strndup(start, (size_t)(end - start));
+    return NULL;
+}
+
+/* An image before it had its name, and a try whether a pool can be written. */
+static void
+look_at_temporary(struct cleanup *c, const char *dir, const char *name)
+{
+    static const char unborn[] = ".qcow2.v2c-new", tried[] = ".v2c-preflight-";
+    size_t length = strlen(name), tail = sizeof(unborn) - 1;
+    bool is_unborn = length > tail && !strcmp(name + length - tail, unborn);
+    CLEANUP(free_charp) char *path = file_join(dir, name), *moref = NULL;
+    struct item *item;
+    struct stat st;
+
+    if ((!is_unborn && strncmp(name, tried, sizeof(tried) - 1) != 0) || !cleanup_is_stale(path) ||
+        lstat(path, &st) < 0)
+        return;
+    moref = is_unborn ? moref_of_image(name) : NULL;
+    item = cleanup_add(c, SIDE_STORAGE, ITEM_TEMPORARY, path, "");
+    item->bytes = (int64_t)st.st_blocks * 512;
+    if (moref && cleanup_is_in_use(c, NULL, moref))
+        cleanup_leave(item, FATE_IN_USE, "another migration of this VM is running or can go on");
+    else
+        cleanup_leave(item, FATE_REMOVE, "%s",
+                      is_unborn ? "an image that was never finished being made, by its name"
+                                : "a try whether the pool can be written, by its name");
+    free(item->moref);
+    item->moref = take(moref);
 }
 
 static int64_t
@@ -179,11 +240,14 @@ scan(struct cleanup *c, const char *path)
         cleanup_note(c, SIDE_STORAGE, &failure);
         return;
     }
-    for (int i = 0; i < MAX_FILES && (entry = readdir(dir)); i++)
-        if (!strncmp(entry->d_name, ".v2c-", 5))
+    for (int i = 0; i < MAX_FILES && (entry = readdir(dir)); i++) {
+        if (entry->d_name[0] == '.') {
             look_at_overlays(c, path, entry->d_name);
-        else
+            look_at_temporary(c, path, entry->d_name);
+        } else {
             look_at_file(c, path, entry->d_name);
+        }
+    }
     closedir(dir);
 }
 
@@ -193,6 +257,7 @@ cleanup_find_files(struct cleanup *c)
     struct directories dirs = {0};
     struct err *failure = NULL;
 
+    c->finished_paths = json_object();
     if (add_targets(c, &dirs, &failure) < 0 || add_pools(c, &dirs, &failure) < 0)
         cleanup_note(c, SIDE_STORAGE, &failure);
     for (size_t i = 0; i < dirs.count; i++) {

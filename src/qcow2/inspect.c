@@ -14,6 +14,15 @@
 #define CHECK_TIMEOUT_MS (30 * 60 * 1000) /* qemu-img reads every table of a disk of many TiB */
 #define CHECK_OUTPUT     (16U << 10)
 
+/* As long as its refcount blocks, of 16 bits each, reach. */
+static bool
+is_whole_spans(const struct qcow2_scan *scan)
+{
+    uint64_t cluster = 1ULL << scan->header.cluster_bits;
+
+    return scan->file_length && scan->file_length % (cluster * (cluster / 2)) == 0;
+}
+
 static int
 inspect_fd(int fd, struct qcow2_info *ret_info, struct qcow2_header *ret_header, struct err **err)
 {
@@ -33,6 +42,7 @@ inspect_fd(int fd, struct qcow2_info *ret_info, struct qcow2_header *ret_header,
         .is_in_use = qcow2_check_unlocked(fd, NULL) < 0,
         .is_ours = scan.header.is_ours,
         .is_finished = scan.is_exact,
+        .is_in_progress = scan.header.is_ours && !scan.is_exact && is_whole_spans(&scan),
     };
     memcpy(ret_info->owner_id, scan.header.owner_id, sizeof(ret_info->owner_id));
     qcow2_scan_done(&scan);

@@ -60,6 +60,9 @@ struct qcow2_info {
     bool is_ours;
     bool is_in_use;   /* another process holds QEMU's locks: numbers may be of a moment */
     bool is_finished; /* exact refcounts: nothing of a migration is left in progress */
+    /* A migration writes into it: counted and as long as one leaves it, whole spans.  Not so of an image that
+     * was finished and lost exact counts since, as in a crash of QEMU. */
+    bool is_in_progress;
     char owner_id[QCOW2_ID_SIZE]; /* empty when it is not ours */
 };
 /* Reads and validates header and tables of any QCOW2 file, trusting nothing.  E_TARGET_FORMAT for what

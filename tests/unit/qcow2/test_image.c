@@ -63,9 +63,12 @@ an_image_without_data_is_clean_and_small(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
         struct qcow2_image *image = fixture_create(f, sizes[i]);
 
+        assert_int_equal(qcow2_inspect(f->path, &info, NULL), 0);
+        assert_true(info.is_in_progress && info.is_in_use && !info.is_finished);
         fixture_finish(&image);
         assert_int_equal(support_qemu_check(f->path), 0);
         assert_int_equal(qcow2_inspect(f->path, &info, NULL), 0);
+        assert_false(info.is_in_progress || info.is_in_use);
         assert_int_equal(info.size, sizes[i]);
         assert_int_equal(info.cluster_bits, sizes[i] > 16 * TIB ? 18 : 16);
         assert_int_equal(info.allocated_clusters, 0);
