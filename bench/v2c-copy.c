@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "io/io.h"
 #include "qcow2/qcow2.h"
 #include "source/source.h"
 #include "transfer/transfer.h"
@@ -29,11 +30,12 @@ free_extents(struct extents *extents)
     vec_done(extents);
 }
 
-/* The file goes beside the copy, and away again. */
+/* The file goes beside the copy, and away again; beside the source where the copy is on an export. */
 static int
 open_digests(const struct copy *copy, struct transfer_digests **ret, struct err **err)
 {
-    CLEANUP(free_charp) char *path = xasprintf("%s.digests", copy->to);
+    CLEANUP(free_charp)
+    char *path = xasprintf("%s.digests", io_path_is_remote(copy->to) ? copy->from : copy->to);
 
     if (!copy->has_digests)
         return 0;

@@ -95,6 +95,8 @@ migration:
   vddk_path: $(info .vddk_path)
   control_dir: $work/control
   finalize_settle_seconds: 1
+storage:
+  allow_unmounted_paths: true  # the lab's pool is a directory of this machine
 YAML
 cat >"$work/spec.yaml" <<YAML
 vm:

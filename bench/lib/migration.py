@@ -79,6 +79,7 @@ class Migration:
                         "password": vcenter["password"], "thumbprint": vcenter["sha256"]},
             "cloudstack": {"endpoint": stack["endpoint"], "api_key": stack["api_key"],
                            "secret_key": stack["secret_key"], "thumbprint": stack["sha256"]},
+            "storage": {"allow_unmounted_paths": True},
             "migration": {"vddk_path": self.centre.info["vddk_path"], "control_dir": self.control,
                           "finalize_settle_seconds": 1, "parallel_disks": parallel_disks}}
 

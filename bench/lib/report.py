@@ -50,6 +50,13 @@ def span(values, digits):
             f"[{min(values):.{digits}f}-{max(values):.{digits}f}]")
 
 
+def told_of(key, values):
+    """Of a figure that a row has beside the usual ones: the most for memory, the median for time."""
+    if key.endswith("_cpu_s"):
+        return f"{key[:-len('_cpu_s')]} {statistics.median(values):.2f} CPU s"
+    return f"{key.replace('_mib', '')} {max(values):.2f} MiB"
+
+
 def case_line(name, case, data_mib, rounds):
     runs = case["runs"]
     cpu = [run["cpu"] for run in runs]
@@ -57,8 +64,7 @@ def case_line(name, case, data_mib, rounds):
         name += " (left out after one round)"
     rest = [key for key in runs[0] if key not in ("wall", "cpu", "rss_mib", "foreign")]
     peak = max(run["rss_mib"] for run in runs)
-    more = "".join(f", {key.replace('_mib', '')} {max(run[key] for run in runs):.2f} MiB"
-                   for key in rest)
+    more = "".join(f", {told_of(key, [run[key] for run in runs])}" for key in rest)
     return (f"| {name} | {span([run['wall'] for run in runs], 2)} | {span(cpu, 2)}"
             f" | {statistics.median(cpu) / (data_mib / 1024):.2f} | {peak:.0f}{more}"
             f" | {statistics.median([run['foreign'] for run in runs]):.2f} |")

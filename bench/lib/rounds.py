@@ -102,6 +102,10 @@ class Row:
         """More figures of a run, once it is over."""
         return {}
 
+    def remove(self, job):
+        if os.path.exists(job.target):
+            os.unlink(job.target)
+
     def verify(self, case, job):
         kind = "raw" if case.is_raw else "qcow2"
         commands = [["compare", "-q", "-f", "raw", "-F", kind, job.source, job.target]]
@@ -127,8 +131,7 @@ def run_case(row, case, is_verified=False):
     figures.update(row.figures(case, job))
     if is_verified:
         row.verify(case, job)
-    if os.path.exists(job.target):
-        os.unlink(job.target)
+    row.remove(job)
     for name in os.listdir(row.sockets):
         if name.endswith(".sock"):
             os.unlink(os.path.join(row.sockets, name))

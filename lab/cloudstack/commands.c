@@ -79,12 +79,12 @@ list_detail_options(struct lab_cloudstack *cs, const struct cs_request *rq, json
     return 0;
 }
 
-/* Lists of what never changes: the kind and the key of the answer are one word. */
+/* Lists of what never changes: the kind and the key of the answer are one word, but for one. */
 static int
 list_fixed(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
            struct cs_error *error)
 {
-    static const char *const KINDS[][2] = {
+    static const char *const KINDS[][3] = {
         {"listZones", "zone"},
         {"listPods", "pod"},
         {"listClusters", "cluster"},
@@ -101,11 +101,14 @@ list_fixed(struct lab_cloudstack *cs, const struct cs_request *rq, json_t **ret,
         {"listConfigurations", "configuration"},
         {"listTemplates", "template"},
         {"listGuestOsMapping", "guestosmapping"},
+        {"listVlanIpRanges", "vlaniprange"},
+        {"listHypervisorCapabilities", "hypervisorcapability", "hypervisorCapabilities"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++)
         if (!strcmp(rq->command, KINDS[i][0]))
-            return cs_list(cs, rq, KINDS[i][1], cs_all(cs, KINDS[i][1]), ret, error);
+            return cs_list(cs, rq, KINDS[i][2] ? KINDS[i][2] : KINDS[i][1], cs_all(cs, KINDS[i][1]),
+                           ret, error);
     return cs_fail(error, CS_INTERNAL, "The lab has no list for %s", rq->command);
 }
 
@@ -131,6 +134,8 @@ static const struct cs_command COMMANDS[] = {
     {"listConfigurations", list_fixed},
     {"listTemplates", list_fixed},
     {"listGuestOsMapping", list_fixed},
+    {"listVlanIpRanges", list_fixed},
+    {"listHypervisorCapabilities", list_fixed},
     {"createTags", cs_create_tags},
     {"deleteTags", cs_delete_tags},
     {"deployVirtualMachine", cs_deploy_vm, true},

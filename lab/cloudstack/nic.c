@@ -84,6 +84,27 @@ is_address_taken(const struct lab_cloudstack *cs, const json_t *network, const c
     return false;
 }
 
+/* A shared network gives out what its ranges have. */
+static bool
+is_in_ranges(const struct lab_cloudstack *cs, const json_t *network, uint32_t ip)
+{
+    const json_t *range;
+    size_t i;
+
+    if (strcmp(cs_text(network, "type"), "Shared") != 0)
+        return true;
+    json_array_foreach (cs_all(cs, "vlaniprange"), i, range) {
+        struct in_addr first, last;
+
+        if (!strcmp(cs_text(range, "networkid"), cs_text(network, "id")) &&
+            inet_pton(AF_INET, cs_text(range, "startip"), &first) == 1 &&
+            inet_pton(AF_INET, cs_text(range, "endip"), &last) == 1 && ip >= ntohl(first.s_addr) &&
+            ip <= ntohl(last.s_addr))
+            return true;
+    }
+    return false;
+}
+
 int
 cs_check_address(const struct lab_cloudstack *cs, const json_t *network, const char *address,
                  struct cs_error *error)
@@ -96,7 +117,8 @@ cs_check_address(const struct lab_cloudstack *cs, const json_t *network, const c
         return 0;
     if (inet_pton(AF_INET, address, &ip) != 1)
         return cs_fail(error, CS_PARAM, "Invalid format for IP address parameter: %s", address);
-    if ((ntohl(ip.s_addr) & mask) != base || is_address_taken(cs, network, address))
+    if ((ntohl(ip.s_addr) & mask) != base || !is_in_ranges(cs, network, ntohl(ip.s_addr)) ||
+        is_address_taken(cs, network, address))
         return cs_fail(error, 533, "Unable to acquire Guest IP  address for network %s",
                        cs_text(network, "name"));
     return 0;

@@ -8,9 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define ROOT_DEVICE     0
-#define CDROM_DEVICE    3 /* never given to a disk */
-#define MAX_DATA_DEVICE 14
+#define ROOT_DEVICE  0
+#define CDROM_DEVICE 3 /* never given to a disk */
 
 json_t *
 cs_volume_new(struct lab_cloudstack *cs, const json_t *pool, const char *file,
@@ -126,19 +125,39 @@ is_device_used(const json_t *volumes, json_int_t device_id)
 }
 
 /* The device id for a data disk: the one asked for, or the first free one. */
+static json_int_t
+max_data_volumes(const struct lab_cloudstack *cs)
+{
+    const json_t *row = json_array_get(cs_all(cs, "hypervisorcapability"), 0);
+
+    return json_integer_value(json_object_get(row, "maxdatavolumeslimit"));
+}
+
 static int
-choose_device(const json_t *volumes, const char *wanted, json_int_t *ret_device,
-              struct cs_error *error)
+choose_device(const struct lab_cloudstack *cs, const json_t *volumes, const char *wanted,
+              json_int_t *ret_device, struct cs_error *error)
 {
     json_int_t device = wanted ? strtoll(wanted, NULL, 10) : 1;
+    json_int_t most = max_data_volumes(cs), last = most + 1;
+    const json_t *volume;
+    json_int_t count = 0;
+    size_t i;
 
-    if (wanted && (device < 1 || device > MAX_DATA_DEVICE || device == CDROM_DEVICE))
-        return cs_fail(error, CS_PARAM, "deviceId %s is not usable", wanted);
+    json_array_foreach (volumes, i, volume) {
+        count += strcmp(cs_text(volume, "type"), "DATADISK") == 0;
+    }
+    if (count >= most)
+        return cs_fail(error, CS_PARAM,
+                       "The specified VM already has the maximum number of data disks (%d) "
+                       "attached. Please specify another VM.",
+                       (int)most);
+    if (wanted && (device < 1 || device > last || device == CDROM_DEVICE))
+        return cs_fail(error, CS_INTERNAL, "deviceId should be 0,1,2,4-%d", (int)last);
     if (wanted && is_device_used(volumes, device))
         return cs_fail(error, CS_INTERNAL, "deviceId %s is used by vm", wanted);
     while (!wanted && (device == CDROM_DEVICE || is_device_used(volumes, device)))
         device++;
-    if (device > MAX_DATA_DEVICE)
+    if (device > last)
         return cs_fail(error, CS_INTERNAL, "All device Ids are used by vm");
     *ret_device = device;
     return 0;
@@ -187,7 +206,7 @@ cs_attach_volume(struct lab_cloudstack *cs, const struct cs_request *rq, json_t 
     if (is_root && has_root(volumes))
         result = cs_fail(error, CS_PARAM, "Vm already has root volume attached to it");
     else if (!is_root)
-        result = choose_device(volumes, wanted, &device, error);
+        result = choose_device(cs, volumes, wanted, &device, error);
     json_decref(volumes);
     if (result < 0)
         return -1;

@@ -106,6 +106,13 @@ static const char WORLD[] =
     "\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true},"
     "{\"name\":\"pool.storage.allocated.capacity.disablethreshold\",\"value\":\"0.85\","
     "\"category\":\"Advanced\",\"scope\":\"zone\",\"isdynamic\":true}],"
+    "\"hypervisorcapability\":[{\"id\":\"68797065-0000-4000-8000-000000000001\",\"_name\":\"kvm\","
+    "\"hypervisor\":\"KVM\",\"hypervisorversion\":\"default\",\"maxdatavolumeslimit\":64,"
+    "\"maxguestslimit\":50,\"securitygroupenabled\":true,\"storagemotionenabled\":true}],"
+    "\"vlaniprange\":[{\"id\":\"766c616e-0000-4000-8000-000000000001\",\"_name\":\"shared\","
+    "\"networkid\":\"6e657477-0000-4000-8000-000000000003\",\"vlan\":\"vlan://103\",\"gateway\":"
+    "\"192.168.77.1\",\"netmask\":\"255.255.255.0\",\"startip\":\"192.168.77.10\",\"endip\":"
+    "\"192.168.77.250\",\"forvirtualnetwork\":false,\"zoneid\":\"" ZONE "\"}],"
     "\"template\":["
     "{\"id\":\"74706c74-0000-4000-8000-000000000001\",\"name\":\"SystemVM Template (KVM)\","
     "\"templatetype\":\"SYSTEM\",\"hypervisor\":\"KVM\",\"isready\":true,\"size\":5242880000,"
@@ -169,7 +176,7 @@ find_named(const json_t *array, const char *name)
     size_t i;
 
     json_array_foreach (array, i, item) {
-        if (!strcmp(cs_text(item, "name"), name))
+        if (!strcmp(cs_text(item, "name"), name) || !strcmp(cs_text(item, "_name"), name))
             return item;
     }
     return NULL;
@@ -292,6 +299,8 @@ cs_kind_of_param(const char *command, const char *param)
         {"listAccounts", "account"},
         {"listProjects", "project"},
         {"listTemplates", "template"},
+        {"listHypervisorCapabilities", "hypervisorcapability"},
+        {"listVlanIpRanges", "vlaniprange"},
     };
 
     if (strcmp(param, "id")) {

@@ -126,6 +126,27 @@ serve_growth(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const j
     answer_result(x, lab_vm_grow(lab, vm, (unsigned)disk, (uint64_t)capacity, &err), &err);
 }
 
+/* What a person changes by hand: name, annotation, whether a card (by key) is connected at the start. */
+static void
+serve_labels(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const json_t *body)
+{
+    const char *name = json_string_value(json_object_get(body, "name"));
+    const char *annotation = json_string_value(json_object_get(body, "annotation"));
+    json_int_t nic = json_integer_value(json_object_get(body, "nic"));
+    struct lab_vm_changes changes = {.has_name = name, .has_annotation = annotation};
+
+    (void)snprintf(changes.name, sizeof(changes.name), "%s", name ? name : "");
+    (void)snprintf(changes.annotation, sizeof(changes.annotation), "%s",
+                   annotation ? annotation : "");
+    changes.nic_count = nic ? 1 : 0;
+    changes.nics[0].key = (int32_t)nic;
+    changes.nics[0].starts_connected = json_is_true(json_object_get(body, "connected"));
+    if (lab_vm_configure(lab, vm, &changes) < 0)
+        answer_error(x, 409, "another VM has that name");
+    else
+        answer_ok(x);
+}
+
 static void
 serve_power(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const json_t *body)
 {
@@ -223,6 +244,8 @@ serve_vm(struct lab *lab, struct lab_exchange *x, struct lab_vm *vm, const char 
         serve_write(x, vm, body);
     else if (is_post && !strcmp(what, "grow"))
         serve_growth(lab, x, vm, body);
+    else if (is_post && !strcmp(what, "labels"))
+        serve_labels(lab, x, vm, body);
     else if (is_post && !strcmp(what, "power"))
         serve_power(lab, x, vm, body);
     else if (is_post && !strcmp(what, "snapshot"))

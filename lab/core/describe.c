@@ -35,15 +35,18 @@ lab_vm_describe(struct lab *lab, struct lab_vm *vm)
     for (size_t i = 0; i < vm->snapshots.count; i++)
         json_array_append_new(snapshots, describe_snapshot(&vm->snapshots.items[i]));
     for (size_t i = 0; i < vm->nics.count; i++)
-        json_array_append_new(nics, json_pack("{s:s, s:s}", "mac", vm->nics.items[i].mac, "network",
-                                              vm->nics.items[i].network));
+        json_array_append_new(nics,
+                              json_pack("{s:s, s:s, s:b}", "mac", vm->nics.items[i].mac, "network",
+                                        vm->nics.items[i].network, "start_connected",
+                                        !vm->nics.items[i].is_start_disconnected));
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:s, s:o, s:o, "
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:s, s:o, s:o, "
         "s:o}",
-        "moref", vm->moref, "name", vm->name, "datacenter", vm->datacenter, "uuid",
-        vm->instance_uuid, "bios_uuid", vm->bios_uuid, "kind", vm->machine->ops->kind, "power",
-        lab_vm_is_on(lab, vm) ? "on" : "off", "cbt", vm->is_cbt_on, "cbt_effective",
-        vm->is_cbt_effective, "needs_consolidation", vm->needs_consolidation, "powered_off_at_ms",
-        (json_int_t)vm->powered_off_at_ms, "powered_on_at_ms", (json_int_t)vm->powered_on_at_ms,
-        "busy_task", vm->busy_task, "disks", disks, "nics", nics, "snapshots", snapshots);
+        "moref", vm->moref, "name", vm->name, "annotation", vm->annotation, "datacenter",
+        vm->datacenter, "uuid", vm->instance_uuid, "bios_uuid", vm->bios_uuid, "kind",
+        vm->machine->ops->kind, "power", lab_vm_is_on(lab, vm) ? "on" : "off", "cbt", vm->is_cbt_on,
+        "cbt_effective", vm->is_cbt_effective, "needs_consolidation", vm->needs_consolidation,
+        "powered_off_at_ms", (json_int_t)vm->powered_off_at_ms, "powered_on_at_ms",
+        (json_int_t)vm->powered_on_at_ms, "busy_task", vm->busy_task, "disks", disks, "nics", nics,
+        "snapshots", snapshots);
 }

@@ -56,6 +56,7 @@ struct lab_vm_nic {
     int32_t key;
     char label[64], type[32], mac[18], network[128];
     char ip[64]; /* that Tools tell; "" none */
+    bool is_start_disconnected;
 };
 
 /* What a VM is besides; nothing of it changes while the lab runs. */
@@ -76,6 +77,8 @@ struct lab_link {
 struct lab_vm {
     char moref[32], name[256], instance_uuid[40], bios_uuid[40], datacenter[64];
     char guest_id[64], firmware[8], version[16];
+    char home[256]; /* the directory of its files: its name when it was made */
+    char annotation[4096];
     struct lab_vm_traits traits;
     bool has_tools;
     bool is_cbt_on;        /* as configured */

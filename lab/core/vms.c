@@ -67,7 +67,7 @@ lab_vm_file(const struct lab_vm *vm, size_t disk, unsigned number, char ret_path
     if (number)
         (void)snprintf(delta, sizeof(delta), "-%06u", number);
     (void)snprintf(ret_path, 512, "[%s] %.200s/%.200s%s%s.vmdk", *datastore ? datastore : "ds1",
-                   vm->name, vm->name, which, delta);
+                   vm->home, vm->home, which, delta);
 }
 
 int
@@ -191,6 +191,27 @@ lab_vm_configure_cbt(struct lab *lab, struct lab_vm *vm, bool is_on)
 }
 
 int
+lab_vm_configure(struct lab *lab, struct lab_vm *vm, const struct lab_vm_changes *changes)
+{
+    SCOPE_LOCK(&vm->operating);
+    SCOPE_LOCK(&lab->mutex);
+    for (size_t i = 0; changes->has_name && i < lab->vms.count; i++)
+        if (lab->vms.items[i] != vm && !strcmp(lab->vms.items[i]->datacenter, vm->datacenter) &&
+            !strcmp(lab->vms.items[i]->name, changes->name))
+            return -1;
+    if (changes->has_name)
+        memcpy(vm->name, changes->name, sizeof(vm->name));
+    if (changes->has_annotation)
+        memcpy(vm->annotation, changes->annotation, sizeof(vm->annotation));
+    for (size_t i = 0; i < changes->nic_count; i++)
+        for (size_t n = 0; n < vm->nics.count; n++)
+            if (vm->nics.items[n].key == changes->nics[i].key)
+                vm->nics.items[n].is_start_disconnected = !changes->nics[i].starts_connected;
+    touch(lab, vm);
+    return 0;
+}
+
+int
 lab_vm_reset_cbt(struct lab *lab, struct lab_vm *vm, struct err **err)
 {
     SCOPE_LOCK(&vm->operating);
@@ -224,6 +245,7 @@ lab_vm_prepare(struct lab *lab, struct lab_vm *vm, struct err **err)
     vm->next_view = vm->next_snapshot_id = 1;
     vm->change_version = (uint64_t)clock_wall_ms();
     vec_push(&vm->chain, (struct lab_link){0});
+    memcpy(vm->home, vm->name, sizeof(vm->home));
     rename_files(vm);
     for (size_t i = 0; i < vm->disks.count; i++) {
         CLEANUP(free_charp) char *text = xasprintf("disk %s %zu", vm->instance_uuid, i);

@@ -43,6 +43,18 @@ void lab_vm_consolidate(struct lab *lab, struct lab_vm *vm);
 
 /* Takes effect at the next stun; turning it off forgets the history. */
 void lab_vm_configure_cbt(struct lab *lab, struct lab_vm *vm, bool is_on);
+/* What else a client may change.  -1 when another VM of the data centre has that name. */
+#define LAB_MAX_NIC_CHANGES 16
+struct lab_vm_changes {
+    bool has_name, has_annotation;
+    char name[256], annotation[4096];
+    size_t nic_count;
+    struct {
+        int32_t key;
+        bool starts_connected;
+    } nics[LAB_MAX_NIC_CHANGES];
+};
+int lab_vm_configure(struct lab *lab, struct lab_vm *vm, const struct lab_vm_changes *changes);
 /* Loses the history: every disk gets a new change uuid. */
 int lab_vm_reset_cbt(struct lab *lab, struct lab_vm *vm, struct err **err);
 

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# build-guest.sh [--cache DIR] [--size small|full] [--kernel-deb FILE]...
+# build-guest.sh [--cache DIR] [--size small|full | --kernel] [--kernel-deb FILE]...
 #
 # Makes the disks of the little Linux that the lab's live VMs run, once, and prints the folder they are
 # in: root.raw (boots, from BIOS) and data.raw.  full: 512 MiB and 1 GiB with 200 and 680 MiB of content;
 # small: 96 and 160 MiB with 16 and 24.  The folder's name is a hash of everything that goes in, so that a
 # change is followed by a new build and a second run only prints.
+#
+# --kernel: only the kernel, for a guest of one's own: prints a folder with vmlinuz and, in nfs/, the modules
+# that a guest needs which is a client of NFS, and `list`, which names them in the order of loading.
 #
 # The kernel is the distribution's package, unpacked and not installed.  Nothing here needs root, loop
 # devices or a mount: mke2fs fills the file systems, GRUB is put into the gap before the first partition.
@@ -18,6 +21,7 @@ debs=()
 grub=/usr/lib/grub/i386-pc
 modules=(vmw_pvscsi vmxnet3 virtio_pci virtio_net virtio_blk virtio_scsi ata_piix ahci e1000 e1000e
     sd_mod ext4 evdev button)
+nfs_modules=(virtio_pci virtio_net virtio_blk nfsv3 nfsv4)
 
 die() {
     printf 'build-guest: %s\n' "$*" >&2
@@ -25,13 +29,18 @@ die() {
 }
 
 while [ $# -gt 0 ]; do
-    [ "$1" = --help ] || [ $# -gt 1 ] || die "$1 needs a value"
+    [ "$1" = --help ] || [ "$1" = --kernel ] || [ $# -gt 1 ] || die "$1 needs a value"
     case $1 in
     --cache) cache=$2 ;;
     --size) size=$2 ;;
     --kernel-deb) debs+=("$(readlink -f "$2")") ;;
+    --kernel)
+        size=kernel
+        shift
+        continue
+        ;;
     --help)
-        sed -n '2,11s/^# \{0,1\}//p' "$0"
+        sed -n '2,14s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) die "unknown argument $1; try --help" ;;
@@ -41,6 +50,7 @@ done
 case $size in
 full) root_mib=512 root_fill=200 data_mib=1024 data_fill=680 ;;
 small) root_mib=96 root_fill=16 data_mib=160 data_fill=24 ;;
+kernel) ;;
 *) die "--size takes small or full" ;;
 esac
 
@@ -77,6 +87,12 @@ key=$({
     echo "$size $kernel"
 } | sha256sum | cut -c 1-16)
 out=$cache/guest-$size-$key
+# What guests need of a kernel, once for each.
+tree=$cache/kernel-$({
+    cat "$here"/loader/*
+    echo "$kernel ${modules[*]} ${nfs_modules[*]}"
+} | sha256sum | cut -c 1-16)
+[ "$size" != kernel ] || out=$tree
 if [ -f "$out/complete" ]; then
     touch "$out/complete"
     echo "$out"
@@ -137,17 +153,25 @@ repack_kernel() { # VMLINUZ OUT
     cp "$1" "$2"
 }
 
-# What the guest needs of a kernel, once for each: $tree/vmlinuz and, for each module of the list, its
-# files and NAME.list, which names them in the order of loading.
+copy_modules() { # VERSION DIR NAME...: their files; prints a list of them in the order of loading
+    local version=$1 dir=$2 module needed file
+    shift 2
+    for module; do
+        needed=$(modprobe -d "$work/unpacked" -S "$version" --show-depends "$module") ||
+            die "the kernel has no module $module"
+        while read -r file; do
+            copy_module "$file" "$dir"
+        done < <(awk '$1 == "insmod" {print $2}' <<<"$needed")
+    done
+}
+
+# $tree/vmlinuz; in mods/, for each module of the list, its files and NAME.list, which names them in the
+# order of loading; nfs/ with one list.
 unpack_kernel() {
-    local deb version module needed file
-    tree=$cache/kernel-$({
-        cat "$here"/loader/*
-        echo "$kernel ${modules[*]}"
-    } | sha256sum | cut -c 1-16)
+    local deb version module
     [ ! -f "$tree/complete" ] || return 0
     download_kernel
-    mkdir -p "$work/unpacked/lib" "$work/kernel/mods"
+    mkdir -p "$work/unpacked/lib" "$work/kernel/mods" "$work/kernel/nfs"
     for deb in "${debs[@]}"; do
         dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work/unpacked" --no-same-owner \
             --exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/sound' --exclude='*/doc'
@@ -157,12 +181,9 @@ unpack_kernel() {
     version=$(ls "$work/unpacked/lib/modules")
     depmod -b "$work/unpacked" "$version"
     for module in "${modules[@]}"; do
-        needed=$(modprobe -d "$work/unpacked" -S "$version" --show-depends "$module") ||
-            die "the kernel has no module $module"
-        while read -r file; do
-            copy_module "$file" "$work/kernel/mods"
-        done < <(awk '$1 == "insmod" {print $2}' <<<"$needed") >"$work/kernel/mods/$module.list"
+        copy_modules "$version" "$work/kernel/mods" "$module" >"$work/kernel/mods/$module.list"
     done
+    copy_modules "$version" "$work/kernel/nfs" "${nfs_modules[@]}" | awk '!seen[$0]++' >"$work/kernel/nfs/list"
     repack_kernel "$work/unpacked/boot/vmlinuz-$version" "$work/kernel/vmlinuz"
     touch "$work/kernel/complete"
     rm -rf "$tree" "$work/debs" "$work/unpacked"
@@ -216,6 +237,10 @@ make_data() {
 }
 
 unpack_kernel
+if [ "$size" = kernel ]; then
+    echo "$tree"
+    exit 0
+fi
 for program in agent fill; do
     "${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -static -s -I"$here/.." \
         -o "$work/v2c-guest-$program" "$here/inside/$program.c" "$here/inside/content.c"

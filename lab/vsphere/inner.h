@@ -55,6 +55,9 @@ struct vs_call {
 int vs_fail(struct vs_call *call, struct vs_fault *fault);
 int vs_need_session(struct vs_call *call);
 int vs_fail_argument(struct vs_call *call, const char *name, const char *why);
+int vs_need_privilege(struct vs_call *call, const char *privilege);
+/* mutex held.  The VM that _this is, or the one of the snapshot that it is; NULL: failed. */
+struct lab_vm *vs_this_vm(struct vs_call *call);
 
 /* Parameters.  Borrowed from the document, or "" */
 xmlNode *vs_child(xmlNode *node, const char *name);

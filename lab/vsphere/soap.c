@@ -362,13 +362,25 @@ resolve(struct vs_call *call)
     return NULL;
 }
 
+int
+vs_need_privilege(struct vs_call *call, const char *privilege)
+{
+    struct vs_fault *fault;
+
+    if (!lab_lacks_privilege(call->lab, privilege))
+        return 0;
+    fault = vs_fault_new("NoPermission", "Permission to perform this operation was denied.");
+    value_set(fault->detail, "object", value_ref(call->type, call->moref));
+    value_set(fault->detail, "privilegeId", value_string(privilege));
+    return vs_fail(call, fault);
+}
+
 /* What an account needs for the methods that change something or read disks (vSphere Web Services API,
  * "Required Privileges"). */
 static int
 need_privilege(struct vs_call *call)
 {
     static const char *const NEEDS[][2] = {
-        {"ReconfigVM_Task", "VirtualMachine.Config.ChangeTracking"},
         {"CreateSnapshot_Task", "VirtualMachine.State.CreateSnapshot"},
         {"CreateSnapshotEx_Task", "VirtualMachine.State.CreateSnapshot"},
         {"RemoveSnapshot_Task", "VirtualMachine.State.RemoveSnapshot"},
@@ -379,16 +391,10 @@ need_privilege(struct vs_call *call)
         {"ShutdownGuest", "VirtualMachine.Interact.PowerOff"},
         {"QueryChangedDiskAreas", "VirtualMachine.Provisioning.DiskRandomRead"},
     };
-    struct vs_fault *fault;
 
-    for (size_t i = 0; i < ARRAY_SIZE(NEEDS); i++) {
-        if (strcmp(NEEDS[i][0], call->name) != 0 || !lab_lacks_privilege(call->lab, NEEDS[i][1]))
-            continue;
-        fault = vs_fault_new("NoPermission", "Permission to perform this operation was denied.");
-        value_set(fault->detail, "object", value_ref(call->type, call->moref));
-        value_set(fault->detail, "privilegeId", value_string(NEEDS[i][1]));
-        return vs_fail(call, fault);
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(NEEDS); i++)
+        if (!strcmp(NEEDS[i][0], call->name) && vs_need_privilege(call, NEEDS[i][1]) < 0)
+            return -1;
     return 0;
 }
 

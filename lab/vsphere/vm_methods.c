@@ -9,12 +9,11 @@
 
 struct arguments {
     char name[256], description[256], snapshot[32], method[64];
-    bool quiesce, with_children, cbt;
+    bool quiesce, with_children;
 };
 
-/* mutex held.  The VM that _this is, or the one of the snapshot that it is. */
-static struct lab_vm *
-this_vm(struct vs_call *call)
+struct lab_vm *
+vs_this_vm(struct vs_call *call)
 {
     struct lab_vm *vm = lab_find_vm(call->lab, call->moref);
 
@@ -32,37 +31,6 @@ outcome(struct lab_vsphere *vs, struct lab_vm *vm, int result, struct err **err)
 
     err_freep(err);
     return fault;
-}
-
-/* ---- reconfigure ------------------------------------------------------------------------------ */
-
-static struct vs_fault *
-run_reconfigure(struct lab_vsphere *vs, struct lab_vm *vm, void *opaque, struct value **ret_result)
-{
-    const struct arguments *arguments = opaque;
-
-    lab_vm_configure_cbt(vs->lab, vm, arguments->cbt);
-    return NULL;
-}
-
-int
-vs_reconfigure(struct vs_call *call)
-{
-    struct lab_vm *vm = this_vm(call);
-    xmlNode *spec = vs_child(call->method, "spec"), *field = spec ? spec->children : NULL;
-    struct arguments *arguments;
-    char text[16];
-
-    if (!vm)
-        return -1;
-    for (; field; field = field->next)
-        if (field->type == XML_ELEMENT_NODE &&
-            strcmp((const char *)field->name, "changeTrackingEnabled") != 0)
-            return vs_fail_argument(call, "spec", "the lab changes changeTrackingEnabled only");
-    vs_text(vs_child(spec, "changeTrackingEnabled"), text, sizeof(text));
-    arguments = xcalloc(1, sizeof(*arguments));
-    arguments->cbt = *text ? !strcmp(text, "true") || !strcmp(text, "1") : vm->is_cbt_on;
-    return vs_task_start(call, vm, run_reconfigure, arguments);
 }
 
 /* ---- snapshots -------------------------------------------------------------------------------- */
@@ -95,7 +63,7 @@ drop_pointless_fault(struct vs_call *call, struct lab_vm *vm, bool quiesce)
 int
 vs_create_snapshot(struct vs_call *call)
 {
-    struct lab_vm *vm = this_vm(call);
+    struct lab_vm *vm = vs_this_vm(call);
     struct arguments *arguments;
 
     if (!vm)
@@ -124,7 +92,7 @@ run_remove(struct lab_vsphere *vs, struct lab_vm *vm, void *opaque, struct value
 int
 vs_remove_snapshot(struct vs_call *call)
 {
-    struct lab_vm *vm = this_vm(call);
+    struct lab_vm *vm = vs_this_vm(call);
     struct arguments *arguments;
 
     if (!vm)
@@ -138,7 +106,7 @@ vs_remove_snapshot(struct vs_call *call)
 int
 vs_remove_all_snapshots(struct vs_call *call)
 {
-    struct lab_vm *vm = this_vm(call);
+    struct lab_vm *vm = vs_this_vm(call);
     struct arguments *arguments;
 
     if (!vm)
@@ -161,7 +129,7 @@ run_consolidate(struct lab_vsphere *vs, struct lab_vm *vm, void *opaque, struct 
 int
 vs_consolidate(struct vs_call *call)
 {
-    struct lab_vm *vm = this_vm(call);
+    struct lab_vm *vm = vs_this_vm(call);
 
     return vm ? vs_task_start(call, vm, run_consolidate, NULL) : -1;
 }
@@ -188,7 +156,7 @@ run_power(struct lab_vsphere *vs, struct lab_vm *vm, void *opaque, struct value 
 int
 vs_power(struct vs_call *call)
 {
-    struct lab_vm *vm = this_vm(call);
+    struct lab_vm *vm = vs_this_vm(call);
     struct arguments *arguments;
 
     if (!vm)
@@ -206,7 +174,7 @@ vs_shutdown_guest(struct vs_call *call)
     struct lab_vm *vm;
 
     pthread_mutex_lock(&call->lab->mutex);
-    vm = this_vm(call);
+    vm = vs_this_vm(call);
     if (vm && vm->busy_task[0]) {
         fault = vs_fault_new("TaskInProgress", "Another task is already in progress.");
         value_set(fault->detail, "task", value_ref("Task", vm->busy_task));

@@ -248,6 +248,7 @@ nic_device(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_vm_
     struct value *value = value_object(nic->type);
     struct value *file = value_object("VirtualEthernetCardNetworkBackingInfo");
     struct value *connectable = value_object("VirtualDeviceConnectInfo");
+    bool is_connected = vm->was_on && !nic->is_start_disconnected;
 
     value_set(file, "deviceName", value_string(nic->network));
     value_set(file, "useAutoDetect", value_bool(false));
@@ -258,10 +259,10 @@ nic_device(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_vm_
             !strcmp(entity->datacenter, vm->datacenter))
             value_set(file, "network", value_ref("Network", entity->moref));
     }
-    value_set(connectable, "startConnected", value_bool(true));
+    value_set(connectable, "startConnected", value_bool(!nic->is_start_disconnected));
     value_set(connectable, "allowGuestControl", value_bool(true));
-    value_set(connectable, "connected", value_bool(vm->was_on));
-    value_set(connectable, "status", value_string(vm->was_on ? "ok" : "untried"));
+    value_set(connectable, "connected", value_bool(is_connected));
+    value_set(connectable, "status", value_string(is_connected ? "ok" : "untried"));
     value_set(value, "key", value_int(nic->key));
     value_set(value, "deviceInfo", description(nic->label, nic->network));
     value_set(value, "backing", file);
@@ -359,10 +360,10 @@ files(const struct lab_vm *vm)
 {
     struct value *value = value_object("VirtualMachineFileInfo");
 
-    value_set(value, "vmPathName", value_stringf("[ds1] %s/%s.vmx", vm->name, vm->name));
-    value_set(value, "snapshotDirectory", value_stringf("[ds1] %s/", vm->name));
-    value_set(value, "suspendDirectory", value_stringf("[ds1] %s/", vm->name));
-    value_set(value, "logDirectory", value_stringf("[ds1] %s/", vm->name));
+    value_set(value, "vmPathName", value_stringf("[ds1] %s/%s.vmx", vm->home, vm->home));
+    value_set(value, "snapshotDirectory", value_stringf("[ds1] %s/", vm->home));
+    value_set(value, "suspendDirectory", value_stringf("[ds1] %s/", vm->home));
+    value_set(value, "logDirectory", value_stringf("[ds1] %s/", vm->home));
     return value;
 }
 
@@ -388,7 +389,7 @@ config(struct lab_vsphere *vs, const struct lab_vm *vm, const struct lab_snapsho
     value_set(value, "template", value_bool(vm->traits.is_template));
     value_set(value, "guestId", value_string(vm->guest_id));
     value_set(value, "alternateGuestName", value_string(""));
-    value_set(value, "annotation", value_string(""));
+    value_set(value, "annotation", value_string(vm->annotation));
     value_set(value, "files", files(vm));
     value_set(value, "flags", value_object("VirtualMachineFlagInfo"));
     value_set(value, "defaultPowerOps", value_object("VirtualMachineDefaultPowerOpInfo"));
@@ -536,7 +537,7 @@ summary_config(const struct lab_vm *vm)
     vs_escape_name(vm->name, name, sizeof(name));
     value_set(value, "name", value_string(name));
     value_set(value, "template", value_bool(vm->traits.is_template));
-    value_set(value, "vmPathName", value_stringf("[ds1] %s/%s.vmx", vm->name, vm->name));
+    value_set(value, "vmPathName", value_stringf("[ds1] %s/%s.vmx", vm->home, vm->home));
     value_set(value, "memorySizeMB", value_int(memory_of(vm)));
     value_set(value, "numCpu", value_int(cpus_of(vm)));
     value_set(value, "numEthernetCards", value_int((int64_t)vm->nics.count));
@@ -545,7 +546,7 @@ summary_config(const struct lab_vm *vm)
     value_set(value, "instanceUuid", value_string(vm->instance_uuid));
     value_set(value, "guestId", value_string(vm->guest_id));
     value_set(value, "guestFullName", value_string(guest_full_name(vm)));
-    value_set(value, "annotation", value_string(""));
+    value_set(value, "annotation", value_string(vm->annotation));
     return value;
 }
 

@@ -611,29 +611,44 @@ child_run(const struct child_spec *spec, int timeout_ms, size_t max_output, char
 #define MAX_SECRETS 65536U
 
 /* "NAME=value" with its NUL, one after the other. */
-int
-child_hand_secrets_over(int *ret_fd, struct err **err)
+static int
+write_pair(int fd, const char *pair, struct err **err)
 {
-    CLEANUP(close_fdp) int fd = memfd_create("v2c-secrets", MFD_CLOEXEC);
+    size_t length = strlen(pair) + 1;
+
+    if (write(fd, pair, length) != (ssize_t)length)
+        return err_set_errno(err, E_MEMORY, errno, "memory for credentials");
+    return 0;
+}
+
+int
+child_hand_secrets_over(const char *const *more, int *ret_fd, struct err **err)
+{
+    CLEANUP(close_fdp) int fd = memfd_create("credentials", MFD_CLOEXEC);
 
     if (fd < 0)
         return err_set_errno(err, E_MEMORY, errno, "memory for credentials");
     for (const char *const *name = child_secrets; *name; name++) {
         const char *value = getenv(*name);
         CLEANUP(free_charp) char *pair = value ? xasprintf("%s=%s", *name, value) : NULL;
-        size_t length = pair ? strlen(pair) + 1 : 0;
 
-        if (length && write(fd, pair, length) != (ssize_t)length)
-            return err_set_errno(err, E_MEMORY, errno, "memory for credentials");
+        if (pair && write_pair(fd, pair, err) < 0)
+            return -1;
     }
+    /* The last of one name counts. */
+    for (const char *const *pair = more; pair && *pair; pair++)
+        if (write_pair(fd, *pair, err) < 0)
+            return -1;
     *ret_fd = fd;
     fd = -1;
     return 0;
 }
 
 static bool
-is_secret(const char *pair)
+may_be_handed_over(const char *pair)
 {
+    if (!strncmp(pair, "V2C_", 4))
+        return true;
     for (const char *const *name = child_secrets; *name; name++)
         if (names_variable(pair, *name, strlen(*name)))
             return true;
@@ -652,7 +667,7 @@ child_take_secrets_over(int fd, struct err **err)
     for (char *pair = data; pair < data + length; pair += strlen(pair) + 1) {
         CLEANUP(free_charp) char *name = strndup(pair, strcspn(pair, "="));
 
-        if (is_secret(pair))
+        if (may_be_handed_over(pair))
             (void)setenv(name, strchr(pair, '=') + 1, 1);
     }
     explicit_bzero(data, MAX_SECRETS);

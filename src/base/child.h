@@ -48,11 +48,12 @@ int child_wait(struct child *child, int timeout_ms, int *ret_status, struct err 
 void child_stop(struct child *child, int grace_ms);
 /* "exit status 3", "killed by SIGSEGV"; static storage of the calling thread. */
 const char *child_describe_status(int status);
-/* The credentials of our environment in a file in memory, for a child that has to have them: pass it the
- * fd.  The caller closes *ret_fd. */
-int child_hand_secrets_over(int *ret_fd, struct err **err);
-/* In that child: takes them into our environment, where its own children do not find them; closes @fd.
- * Before other threads are started. */
+/* The credentials of our environment in a file in memory, for a child that has to have them, and @more
+ * ("V2C_...=value", NULL terminated, or NULL) in their place or beside them: pass it the fd.  The caller
+ * closes *ret_fd. */
+int child_hand_secrets_over(const char *const *more, int *ret_fd, struct err **err);
+/* In that child: takes them into our environment, where its own children do not find what is a credential;
+ * closes @fd.  Before other threads are started. */
 int child_take_secrets_over(int fd, struct err **err);
 
 /* Runs to the end and collects stdout and stderr together, at most @max_output bytes of it (the rest

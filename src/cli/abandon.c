@@ -6,10 +6,13 @@
  * on. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#include <jansson.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -18,6 +21,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "cli/abandon.h"
+#include "cli/connect.h"
 #include "cli/text.h"
 #include "cloudstack/cloudstack.h"
 #include "config/config.h"
@@ -45,6 +49,7 @@ struct abandoning {
     struct vsphere_vm vm;
     struct err *unreached; /* why */
     bool has_shut_down;    /* the source, for the cutover */
+    char *left_vm;         /* deployed for the import, and still in CloudStack */
     char *renamed;         /* what the directory will be called; NULL when there is none */
     int lock_fd;
 };
@@ -57,8 +62,24 @@ abandoning_done(struct abandoning *f)
     vsphere_freep(&f->vsphere);
     vsphere_vm_done(&f->vm);
     err_free(f->unreached);
+    free(f->left_vm);
     free(f->renamed);
     close_fdp(&f->lock_fd);
+}
+
+static void say(const struct abandoning *f, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+say(const struct abandoning *f, const char *fmt, ...)
+{
+    va_list args;
+
+    if (f->options->is_quiet)
+        return;
+    va_start(args, fmt);
+    (void)vprintf(fmt, args);
+    va_end(args);
 }
 
 /* ---- whether ---------------------------------------------------------------------------------- */
@@ -112,27 +133,6 @@ load_record(struct abandoning *f, const struct vm_view *view, struct err **err)
 
 /* ---- what ------------------------------------------------------------------------------------- */
 
-static int
-connect_source(struct abandoning *f, struct err **err)
-{
-    const struct config *c = f->config;
-    struct vsphere_options options = {
-        .host = c->vcenter.host,
-        .user = c->vcenter.user,
-        .password = c->vcenter.password,
-        .trust = {.ca_file = c->vcenter.ca_file,
-                  .thumbprint = c->vcenter.thumbprint,
-                  .is_insecure = c->vcenter.is_insecure,
-                  .config_key = "vcenter"},
-    };
-
-    if (!c->vcenter.host || !*c->vcenter.host || !c->vcenter.password)
-        return err_set(err, E_CONFIG, "no configuration with the vCenter's name and password");
-    if (vsphere_connect(&options, &f->vsphere, err) < 0)
-        return err_wrap(err, "vCenter %s", c->vcenter.host);
-    return 0;
-}
-
 /* A VM that is gone has no snapshots either. */
 static int
 read_source(struct abandoning *f, struct err **err)
@@ -157,7 +157,8 @@ look_at_source(struct abandoning *f, struct err **err)
 {
     const struct store_migration *r = &f->record;
 
-    if (connect_source(f, &f->unreached) == 0 && read_source(f, &f->unreached) == 0)
+    if (connect_vcenter(f->config, &f->vsphere, &f->unreached) == 0 &&
+        read_source(f, &f->unreached) == 0)
         return 0;
     if (f->options->leave_snapshots || (!r->active_snapshot && !r->snapshot_intent))
         return 0;
@@ -324,7 +325,7 @@ describe(const struct abandoning *f, struct err **err)
         str_appendf(&out, "  renames %s to %s\n", f->record.directory, f->renamed);
     str_appendf(&out, "  removes its record from %s/v2c.db\n", f->control_dir);
     if (rc == 0)
-        (void)fputs(str_text(&out), stdout);
+        say(f, "%s", str_text(&out));
     str_done(&out);
     return rc;
 }
@@ -409,11 +410,28 @@ remove_digests(const struct abandoning *f)
     }
 }
 
+/* By this `cleanup` knows later that what carries the id was this engine's. */
+static int
+leave_word(const struct abandoning *f, struct err **err)
+{
+    CLEANUP(free_charp) char *path = file_join(f->record.directory, FORGOTTEN_FILE), *text = NULL;
+    json_t *word = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s*}", "id", f->tag, "vcenter",
+                             f->record.vcenter, "moref", f->record.vm_moref, "vm_name",
+                             f->record.vm_name, "stage", store_stage_name(f->record.stage),
+                             "files_kept", !removes_files(f), "shell_vm_id", f->left_vm);
+
+    text = json_dumps(word, JSON_INDENT(2));
+    json_decref(word);
+    return text ? file_replace(path, text, strlen(text), 0640, err) : 0;
+}
+
 static int
 remove_record(struct abandoning *f, struct err **err)
 {
     remove_digests(f);
     if (f->renamed) {
+        if (leave_word(f, err) < 0)
+            return -1;
         if (rename(f->record.directory, f->renamed) < 0)
             return err_set_errno(err, E_IO, errno, "renaming %s", f->record.directory);
         if (file_sync_dir(f->renamed, err) < 0)
@@ -425,20 +443,9 @@ remove_record(struct abandoning *f, struct err **err)
 static int
 remove_empty_vm(const struct abandoning *f, char **ret_left, struct err **err)
 {
-    const struct config *c = f->config;
-    const struct cloudstack_options options = {
-        .endpoint = c->cloudstack.endpoint,
-        .api_key = c->cloudstack.api_key,
-        .secret_key = c->cloudstack.secret_key,
-        .trust = {.ca_file = c->cloudstack.ca_file,
-                  .thumbprint = c->cloudstack.thumbprint,
-                  .is_insecure = c->cloudstack.is_insecure,
-                  .config_key = "cloudstack"},
-        .timeout_ms = (int)c->cloudstack.timeout_seconds * 1000,
-    };
     CLEANUP(cloudstack_freep) struct cloudstack *cs = NULL;
 
-    if (cloudstack_connect(&options, &cs, err) < 0)
+    if (connect_cloudstack(f->config, &cs, err) < 0)
         return -1;
     return migration_remove_shell(f->store, f->record.id, cs, ret_left, err);
 }
@@ -446,7 +453,7 @@ remove_empty_vm(const struct abandoning *f, char **ret_left, struct err **err)
 /* A VM without disks that was deployed for the import goes too.  One that cannot be removed is told: it
  * holds nothing of ours. */
 static int
-remove_shell(const struct abandoning *f, struct err **err)
+remove_shell(struct abandoning *f, struct err **err)
 {
     const struct store_subject vm = {.scope = STORE_VM, .migration = f->record.id};
     CLEANUP(free_charp) char *id = NULL, *left = NULL;
@@ -459,12 +466,15 @@ remove_shell(const struct abandoning *f, struct err **err)
     if (!id)
         return 0;
     if (remove_empty_vm(f, &left, &failure) == 0 && !left)
-        printf("[%s] removed the VM %s, which was deployed for the import\n", f->options->command,
-               id);
+        say(f, "[%s] removed the VM %s, which was deployed for the import\n", f->options->command,
+            id);
     else
-        printf("[%s] the VM %s, which was deployed for the import, stays in CloudStack (%s): "
-               "remove it there\n",
-               f->options->command, id, failure ? err_message(failure) : "it has volumes");
+        f->left_vm = take(id);
+    if (f->left_vm)
+        say(f,
+            "[%s] the VM %s, which was deployed for the import, stays in CloudStack (%s): remove "
+            "it there\n",
+            f->options->command, f->left_vm, failure ? err_message(failure) : "it has volumes");
     return 0;
 }
 
@@ -501,12 +511,12 @@ abandon_locked(struct abandoning *f, const struct vm_view *view, struct err **er
     if (remove_snapshots(f, err) < 0 || remove_files(f, err) < 0 || remove_shell(f, err) < 0 ||
         restore_source(f, err) < 0 || remove_record(f, err) < 0)
         return err_hint(err, "the same command goes on where it stopped");
-    printf("[%s] moref=%s forgotten%s%s\n", f->options->command, f->record.vm_moref,
-           f->renamed ? "; its logs are kept in " : "", f->renamed ? f->renamed : "");
+    say(f, "[%s] moref=%s forgotten%s%s\n", f->options->command, f->record.vm_moref,
+        f->renamed ? "; its logs are kept in " : "", f->renamed ? f->renamed : "");
     return 0;
 }
 
-static int
+int
 abandon_one(const struct abandon_options *options, struct selection *selection,
             const struct vm_view *view, struct err **err)
 {

@@ -11,6 +11,7 @@ struct abandon_options {
     bool keep_files, leave_snapshots, yes;
     bool restore_tracking; /* changed-block tracking is turned off if we turned it on */
     bool power_on;         /* the source, if we shut it down */
+    bool is_quiet;         /* prints nothing but errors */
     bool takes_done;       /* also of a migration that is done: record and directory only */
 };
 
@@ -18,5 +19,11 @@ struct abandon_options {
  * failure ends it, and the same command goes on. */
 int abandon_all(const struct abandon_options *options, struct selection *selection,
                 struct err **err);
+/* One of them, which need not be in the selection's list. */
+int abandon_one(const struct abandon_options *options, struct selection *selection,
+                const struct vm_view *view, struct err **err);
+
+/* In the directory of a migration that was given up: its id and what was left of it, as JSON. */
+#define FORGOTTEN_FILE "forgotten.json"
 
 #endif

@@ -20,7 +20,7 @@ struct command {
     const struct option_def *options;
     size_t values_size; /* of the struct that they describe */
     bool is_hidden;
-    bool has_late_flags; /* flags, all of them bools, may stand behind words */
+    bool has_late_flags; /* flags may stand behind words */
     bool is_expert;      /* refused unless V2C_ENABLE_EXPERT_COMMANDS is set */
     /* @values was parsed into; zeroed before.  Prints its own output.  0; -1 with *err; or an exit status
      * of its own, such as COMMAND_FAILED_AND_SAID_SO, with or without *err.  *err is printed for it. */
@@ -29,8 +29,8 @@ struct command {
 
 extern const struct command command_run, command_worker, command_status, command_finalize,
     command_check, command_pause, command_resume, command_bandwidth, command_forget, command_cancel,
-    command_rollback, command_rehearse, command_base_copy, command_delta_sync, command_qcow2,
-    command_doctor, command_version, command_help;
+    command_rollback, command_cleanup, command_rehearse, command_base_copy, command_delta_sync,
+    command_qcow2, command_doctor, command_version, command_help, command_serve, command_user;
 
 /* NULL terminated, in the order of help. */
 extern const struct command *const commands[];

@@ -6,30 +6,23 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "cli/command.h"
+#include "cli/told.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
 
 const struct command *const commands[] = {
-    &command_check,
-    &command_run,
-    &command_status,
-    &command_finalize,
-    &command_pause,
-    &command_resume,
-    &command_bandwidth,
-    &command_rehearse,
-    &command_cancel,
-    &command_rollback,
-    &command_forget,
-    &command_doctor,
-    &command_qcow2,
-    &command_base_copy,
-    &command_delta_sync,
-    &command_help,
-    &command_version,
-    &command_worker,
-    NULL,
+    &command_check,     &command_run,
+    &command_status,    &command_finalize,
+    &command_pause,     &command_resume,
+    &command_bandwidth, &command_rehearse,
+    &command_cancel,    &command_rollback,
+    &command_forget,    &command_cleanup,
+    &command_serve,     &command_user,
+    &command_doctor,    &command_qcow2,
+    &command_base_copy, &command_delta_sync,
+    &command_help,      &command_version,
+    &command_worker,    NULL,
 };
 
 const struct command *
@@ -65,9 +58,21 @@ print_error(const struct command *command, const struct err *err)
         fprintf(stderr, "hint: see `v2c-engine help %s`\n", command->name);
 }
 
+/* Whether the flag @word is followed by its value as a word of its own. */
+static bool
+takes_next_word(const struct option_def *defs, const char *word)
+{
+    const char *name = word + 1 + (word[1] == '-');
+
+    for (const struct option_def *d = defs; d->name; d++)
+        if (!strcmp(d->name, name))
+            return d->kind != OPTION_BOOL;
+    return false;
+}
+
 /* Keeps the order within flags and within words; what stands behind "--" stays there. */
 static void
-bring_flags_forward(int argc, char **argv)
+bring_flags_forward(const struct option_def *defs, int argc, char **argv)
 {
     int flags = 0;
 
@@ -76,8 +81,14 @@ bring_flags_forward(int argc, char **argv)
 
         if (word[0] != '-' || word[1] == '\0')
             continue;
-        memmove(argv + flags + 1, argv + flags, (size_t)(i - flags) * sizeof(argv[0]));
-        argv[flags++] = word;
+        for (int moved = 0; moved <= (takes_next_word(defs, word) ? 1 : 0) && i < argc; moved++) {
+            char *next = argv[i];
+
+            memmove(argv + flags + 1, argv + flags, (size_t)(i - flags) * sizeof(argv[0]));
+            argv[flags++] = next;
+            i++;
+        }
+        i--;
     }
 }
 
@@ -90,7 +101,7 @@ run_command(const struct command *command, int argc, char **argv, struct err **e
     int rc;
 
     if (command->has_late_flags)
-        bring_flags_forward(argc, argv);
+        bring_flags_forward(command->options, argc, argv);
     rc = options_parse(command->options, argc, argv, values, &words, &wants_help, err);
     if (rc == 0 && wants_help) {
         struct str text = STR_INIT(64 * KIB);
@@ -134,7 +145,7 @@ cli_main(int argc, char **argv)
 {
     CLEANUP(err_freep) struct err *err = NULL;
     const struct command *command;
-    int rc;
+    int rc, report_fd = -1;
 
     if (argc < 2)
         return usage(stderr, EXIT_USAGE);
@@ -156,9 +167,13 @@ cli_main(int argc, char **argv)
                 command->name, command->name);
         return EXIT_USAGE;
     }
-    rc = run_command(command, argc - 2, argv + 2, &err);
-    if (err)
+    rc = told_by_supervisor(&report_fd, &err);
+    if (rc == 0)
+        rc = run_command(command, argc - 2, argv + 2, &err);
+    if (err) {
         print_error(command, err);
+        tell_failure(report_fd, err);
+    }
     if (rc < 0)
         return EXIT_FAILED;
     /* What did not reach stdout (a full disk, a closed pipe) was not told. */

@@ -29,6 +29,7 @@
 #include "disk/disk.h"
 #include "io/io.h"
 #include "preflight/preflight.h"
+#include "storage/storage.h"
 
 #define NEEDED_FILES    1024
 #define NEEDED_ROOM     (256 * MIB) /* in the control directory: state, logs */
@@ -194,18 +195,54 @@ look_at_qemu_img(struct findings *findings)
 }
 
 static void
-look_at_nfs(struct findings *findings)
+look_at_mounts(const struct storage_nfs_client *client, struct findings *findings)
 {
-    static const char *const places[] = {"/sbin/mount.nfs", "/usr/sbin/mount.nfs"};
+    if (client->has_agent)
+        add(findings, "NFS mounts", FINDING_OK, NULL,
+            "this host's CloudStack agent makes them, and v2c-engine none");
+    else if (!client->program)
+        add(findings, "NFS mounts", FINDING_WARNING,
+            "where CloudStack's primary storage is NFS, install nfs-common (EL: nfs-utils), or "
+            "write it without a mount (storage.nfs: userspace)",
+            "there is no mount.nfs");
+    else if (client->kernel == STORAGE_NO)
+        add(findings, "NFS mounts", FINDING_WARNING,
+            "where CloudStack's primary storage is NFS, boot a kernel that has its client, or "
+            "write it without a mount (storage.nfs: userspace)",
+            "this kernel has no NFS client");
+    else if (!client->may_mount)
+        add(findings, "NFS mounts", FINDING_WARNING,
+            "where CloudStack's primary storage is NFS, run as root, mount it beforehand, or "
+            "write it without a mount (storage.nfs: userspace)",
+            "%s is there, but this user may not mount", client->program);
+    else
+        add(findings, "NFS mounts", FINDING_OK, NULL, "%s%s", client->program,
+            client->kernel == STORAGE_UNKNOWN
+                ? "; whether the kernel has a client is only seen by mounting"
+                : ", and a kernel with a client");
+}
 
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-        if (access(places[i], X_OK) == 0) {
-            add(findings, "NFS", FINDING_OK, NULL, "%s", places[i]);
-            return;
-        }
-    add(findings, "NFS", FINDING_WARNING,
-        "needed where CloudStack's primary storage is NFS: install nfs-common (EL: nfs-utils)",
-        "there is no mount.nfs");
+static void
+look_at_nfs(const struct config *config, struct findings *findings)
+{
+    const char *version = io_nfs_version();
+    bool is_chosen = config->storage.is_userspace_nfs;
+    struct storage_nfs_client client;
+
+    storage_look_at_nfs(&client);
+    if (!is_chosen)
+        look_at_mounts(&client, findings);
+    if (version)
+        add(findings, "userspace NFS", FINDING_OK, NULL, "libnfs %s%s%s", version,
+            is_chosen ? "" : ", not used (storage.nfs: mount)",
+            client.has_low_ports ? "" : "; exports must allow ports above 1023 (insecure)");
+    else if (is_chosen)
+        add(findings, "userspace NFS", FINDING_PROBLEM,
+            "set storage.nfs to mount, or build v2c-engine with libnfs",
+            "not built in, and storage.nfs is userspace");
+    else
+        add(findings, "userspace NFS", FINDING_OK, NULL,
+            "not built in, and not used (storage.nfs: mount)");
 }
 
 /* ---- configuration ---------------------------------------------------------------------------- */
@@ -336,7 +373,7 @@ doctor_look(const char *config_path, struct findings *findings)
     look_at_vddk(config, findings);
     look_at_file_io(findings);
     look_at_qemu_img(findings);
-    look_at_nfs(findings);
+    look_at_nfs(config, findings);
     look_at_limits(findings);
     look_at_memory(config, findings);
 }

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "cli/select_internal.h"
+#include "migration/view.h"
 
 /* The existing tool's ways to name a VM's directory: the name raw or made safe, alone or before "_". */
 static bool
@@ -58,8 +59,9 @@ read_state(const char *directory, const char *file, const struct vm_entry *entry
     view.directory = xstrdup(directory);
     view.state_file = take(path);
     view.runs_virt_v2v = entry->runs_virt_v2v;
-    view.is_finalize_now = view_has_marker(&view, "FINALIZE_NOW");
-    view.is_finalize_requested = view.is_finalize_now || view_has_marker(&view, "FINALIZE");
+    view.is_finalize_now = migration_has_marker((&view)->directory, "FINALIZE_NOW");
+    view.is_finalize_requested =
+        view.is_finalize_now || migration_has_marker((&view)->directory, "FINALIZE");
     vec_push(views, view);
 }
 

@@ -40,7 +40,7 @@ check(const struct vm_view *view, struct err **err)
 }
 
 static void
-describe(const struct rollback_values *v, const struct vm_view *view)
+describe(const struct rollback_values *v, const struct vm_view *view, bool is_marked)
 {
     const struct store_migration *r = &view->record;
     struct str out = STR_INIT(16 * KIB);
@@ -59,6 +59,11 @@ describe(const struct rollback_values *v, const struct vm_view *view)
     for (size_t i = 0; i < view->disks.count; i++)
         if (view->disks.items[i].target_path)
             str_appendf(&out, "    %s\n", view->disks.items[i].target_path);
+    if (is_marked)
+        str_append(
+            &out,
+            "  gives the source VM its name, note and connected network cards back, where they are "
+            "still as the migration set them\n");
     str_append(&out, v->keep_source_off ? "  leaves the source VM off\n"
                                         : "  powers the source VM on, as it was at its cutover\n");
     (void)fputs(str_text(&out), stdout);
@@ -91,11 +96,13 @@ rollback_one(const struct rollback_values *v, struct selection *selection,
                                                 .is_forced = v->force,
                                                 .keeps_source_off = v->keep_source_off};
     CLEANUP(close_fdp) int fd = -1;
+    bool is_marked = false;
 
     if (check(view, err) < 0 ||
-        migration_lock(selection->control_dir, view->record.vcenter, view->moref, &fd, err) < 0)
+        migration_lock(selection->control_dir, view->record.vcenter, view->moref, &fd, err) < 0 ||
+        migration_is_marked(selection->store, view->record.id, &is_marked, err) < 0)
         return -1;
-    describe(v, view);
+    describe(v, view, is_marked);
     if (!v->yes && ask(err) < 0)
         return -1;
     if (migration_rollback(&rollback, err) < 0)

@@ -108,7 +108,6 @@ build_argv(const struct run_values *v, const char *config, const struct spec *sp
     vec_push(argv, xasprintf("--entry=%u", spec->entry));
     vec_push(argv, xasprintf("--vm=%s", spec_label(spec)));
     vec_push(argv, xstrdup("--report-fd=3"));
-    vec_push(argv, xstrdup("--secrets-fd=4"));
     add_number(argv, "readers", v->readers);
     add_number(argv, "parallel-disks", v->parallel_disks);
     if (v->verify)

@@ -1,7 +1,5 @@
 #include "cli/select.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,7 +10,7 @@
 #include "cli/select_internal.h"
 #include "cli/text.h"
 #include "config/config.h"
-#include "migration/migration.h"
+#include "migration/view.h"
 
 /* ---- one VM ----------------------------------------------------------------------------------- */
 
@@ -30,76 +28,31 @@ view_done(struct vm_view *view)
     store_disks_done(&view->disks);
 }
 
-bool
-view_has_marker(const struct vm_view *view, const char *name)
-{
-    CLEANUP(free_charp) char *path = file_join(view->directory, name);
-
-    return access(path, F_OK) == 0;
-}
-
-/* Whether a process holds the migration's lock; asks the kernel, without taking it. */
-static bool
-is_locked(const char *control_dir, const struct store_migration *record)
-{
-    CLEANUP(free_charp)
-    char *path = migration_lock_path(control_dir, record->vcenter, record->vm_moref);
-    CLEANUP(close_fdp) int fd = open(path, O_RDWR | O_CLOEXEC);
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
-}
-
-static int
-describe_settings(struct store *store, struct vm_view *view, struct err **err)
-{
-    const struct store_subject vm = {.scope = STORE_VM, .migration = view->record.id};
-    CLEANUP(free_charp) char *missed = NULL;
-
-    if (store_is_paused(store, view->record.id, &view->is_paused, err) < 0 ||
-        store_setting_get(store, &vm, STORE_FINALIZE_MISSED, &missed, err) < 0 ||
-        (view->is_running &&
-         store_setting_get(store, &vm, STORE_NO_SPACE, &view->no_space, err) < 0))
-        return -1;
-    view->has_missed_finalize_at = missed && view->record.stage <= STAGE_DELTA;
-    if (view->record.stage != STAGE_DELTA)
-        return 0;
-    return migration_predict_downtime(store, view->record.id, &view->downtime, err);
-}
-
 /* Fills @view from the record it has taken over. */
 static int
 describe_record(const struct selection *selection, struct vm_view *view, struct err **err)
 {
-    struct store *store = selection->store;
-    const struct store_migration *r = &view->record;
-    enum store_finalize request = STORE_FINALIZE_NONE;
-    double sum = 0;
+    struct migration_view known;
+    int rc =
+        migration_view_load(selection->store, selection->control_dir, &view->record, &known, err);
 
-    view->name = xstrdup(r->vm_name);
-    view->moref = xstrdup(r->vm_moref);
-    view->directory = xstrdup(r->directory);
-    view->state_file = file_join(r->directory, "state.json");
-    view->stage = xstrdup(store_stage_name(r->stage));
-    view->is_running = is_locked(selection->control_dir, r);
-    if (store_finalize_get(store, r->id, &request, err) < 0 ||
-        store_disks_load(store, r->id, &view->disks, err) < 0 ||
-        describe_settings(store, view, err) < 0)
-        return -1;
-    view->is_finalize_now = request == STORE_FINALIZE_NOW || view_has_marker(view, "FINALIZE_NOW");
-    view->is_finalize_requested = view->is_finalize_now || request == STORE_FINALIZE_PLAIN ||
-                                  view_has_marker(view, "FINALIZE");
-    view->progress = xcalloc(view->disks.count, sizeof(view->progress[0]));
-    for (size_t i = 0; i < view->disks.count; i++) {
-        if (store_progress_load(store, view->disks.items[i].id, &view->progress[i], err) < 0)
-            return -1;
-        sum += view->progress[i].percent;
-    }
-    if (migration_is_over(r->stage))
-        view->percent = 100;
-    else if (view->disks.count)
-        view->percent = sum / (double)view->disks.count;
-    return 0;
+    view->record = known.record;
+    view->disks = known.disks;
+    view->progress = known.progress;
+    view->percent = known.percent;
+    view->is_running = known.is_running;
+    view->is_finalize_requested = known.is_finalize_requested;
+    view->is_finalize_now = known.is_finalize_now;
+    view->is_paused = known.is_paused;
+    view->has_missed_finalize_at = known.has_missed_finalize_at;
+    view->no_space = known.no_space;
+    view->downtime = known.downtime;
+    view->name = xstrdup(view->record.vm_name);
+    view->moref = xstrdup(view->record.vm_moref);
+    view->directory = xstrdup(view->record.directory);
+    view->state_file = file_join(view->record.directory, "state.json");
+    view->stage = xstrdup(store_stage_name(view->record.stage));
+    return rc;
 }
 
 static void

@@ -22,6 +22,5 @@ const char *entry_label(const struct vm_entry *entry);
 void foreign_find(const char *control_dir, const struct vm_entry *entry, struct vm_views *views);
 
 void view_done(struct vm_view *view);
-bool view_has_marker(const struct vm_view *view, const char *name);
 
 #endif

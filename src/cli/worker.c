@@ -8,20 +8,17 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include <jansson.h>
-
-#include "base/child.h"
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/command.h"
+#include "cli/told.h"
 #include "config/config.h"
 #include "migration/migration.h"
 
 struct worker_values {
     const char *config, *spec, *vm, *verify;
-    int64_t entry, report_fd, secrets_fd, readers, parallel_disks;
+    int64_t entry, report_fd, readers, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
 
@@ -35,7 +32,6 @@ static const struct option_def worker_options[] = {
     OPTION("entry", OPTION_INT, entry),
     OPTION("vm", OPTION_TEXT, vm),
     OPTION("report-fd", OPTION_INT, report_fd),
-    OPTION("secrets-fd", OPTION_INT, secrets_fd),
     OPTION("readers", OPTION_INT, readers),
     OPTION("parallel-disks", OPTION_INT, parallel_disks),
     OPTION("verify", OPTION_TEXT, verify),
@@ -49,9 +45,9 @@ static const struct option_def worker_options[] = {
 static volatile int stop_requested;
 
 static void
-on_sigterm(int number)
+on_stop(int number)
 {
-    stop_requested = 1;
+    stop_requested = number == SIGUSR1 ? MIGRATION_STOP_ORPHANED : MIGRATION_STOP;
 }
 
 /* The supervisor alone decides when to stop: Ctrl-C and the end of a terminal reach it, and must not
@@ -59,11 +55,12 @@ on_sigterm(int number)
 static void
 leave_terminal(void)
 {
-    struct sigaction stop = {.sa_handler = on_sigterm, .sa_flags = SA_RESTART};
+    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
 
     (void)setsid();
     (void)sigaction(SIGTERM, &stop, NULL);
+    (void)sigaction(SIGUSR1, &stop, NULL); /* the supervisor is about to go */
     (void)sigaction(SIGINT, &ignore, NULL);
     (void)sigaction(SIGHUP, &ignore, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);
@@ -116,44 +113,6 @@ start_watching(struct parent *parent, struct err **err)
 }
 
 /* ---- the work --------------------------------------------------------------------------------- */
-
-#define REPORT_DEADLINE_MS 10000
-
-/* Waits for room in the pipe, within reason: reports may be lost, but not why the worker failed. */
-static void
-send_line(int fd, const char *text)
-{
-    CLEANUP(free_charp) char *line = xasprintf("\n%s\n", text); /* ends one that was cut off */
-    size_t left = strlen(line), sent = 0;
-    int64_t end = clock_monotonic_ms() + REPORT_DEADLINE_MS;
-
-    while (left > 0 && clock_monotonic_ms() < end) {
-        struct pollfd writable = {.fd = fd, .events = POLLOUT};
-        ssize_t n;
-
-        if (poll(&writable, 1, 250) > 0 && (writable.revents & POLLERR))
-            return;
-        n = write(fd, line + sent, left);
-        if (n > 0) {
-            sent += (size_t)n;
-            left -= (size_t)n;
-        }
-    }
-}
-
-static void
-report_failure(int fd, const struct err *failure)
-{
-    const char *hint = err_hint_text(failure);
-    json_t *object =
-        json_pack("{s:{s:s, s:s, s:s*}}", "error", "code", err_code_name(err_code(failure)),
-                  "message", err_message(failure), "hint", hint);
-    CLEANUP(free_charp) char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-
-    json_decref(object);
-    if (fd >= 0 && text)
-        send_line(fd, text);
-}
 
 /* The entry must still be the VM that the supervisor means: the file may have been edited since. */
 static int
@@ -216,8 +175,6 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     if (v->report_fd <= STDERR_FILENO)
         v->report_fd = -1;
     leave_terminal();
-    if (v->secrets_fd > STDERR_FILENO && child_take_secrets_over((int)v->secrets_fd, err) < 0)
-        return -1;
     parent = (struct parent){.pidfd = -1, .report_fd = (int)v->report_fd};
     if (v->report_fd >= 0) {
         (void)fcntl((int)v->report_fd, F_SETFD, FD_CLOEXEC);
@@ -233,7 +190,7 @@ run_worker(void *opaque, const struct words *words, struct err **err)
     if (rc == 0)
         rc = migrate(v, config, &specs, &failure);
     if (rc < 0)
-        report_failure((int)v->report_fd, failure);
+        tell_failure((int)v->report_fd, failure);
     spec_list_done(&specs);
     if (rc == 0)
         return 0;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "config/credentials.h"
+#include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
 
@@ -31,6 +32,7 @@ config_new(void)
     config->migration.max_handles_per_host = 8;
     config->migration.max_inflight_mib = 192;
     vddk_defaults(&config->migration.vddk);
+    mark_source_defaults(&config->migration.mark_source);
     config->virt.virtio_iso = xstrdup("/usr/share/virtio-win/virtio-win.iso");
     return config;
 }
@@ -180,6 +182,22 @@ override(const char *name, char **value)
     *value = xstrdup(text);
 }
 
+/* V2C_..._TLS, from the service, for servers that are not the file's: "verify", "insecure" or
+ * "thumbprint:...".  What the file trusts does not count then. */
+static void
+override_trust(const char *name, bool *is_insecure, char **ca_file, char **thumbprint)
+{
+    const char *text = environment(name);
+
+    if (!text)
+        return;
+    free(take(*ca_file));
+    free(take(*thumbprint));
+    *is_insecure = !strcmp(text, "insecure");
+    if (!strncmp(text, "thumbprint:", 11))
+        *thumbprint = xstrdup(text + 11);
+}
+
 /* ---- sections --------------------------------------------------------------------------------- */
 
 static void
@@ -215,6 +233,8 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
     check_file(map, "ca_file", config->vcenter.ca_file, problems);
     decode_text(map, "thumbprint", &config->vcenter.thumbprint, problems);
     check_thumbprint(map, config->vcenter.thumbprint, problems);
+    override_trust("V2C_VCENTER_TLS", &config->vcenter.is_insecure, &config->vcenter.ca_file,
+                   &config->vcenter.thumbprint);
 }
 
 static void
@@ -254,6 +274,8 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
     check_file(map, "ca_file", config->cloudstack.ca_file, problems);
     decode_text(map, "thumbprint", &config->cloudstack.thumbprint, problems);
     check_thumbprint(map, config->cloudstack.thumbprint, problems);
+    override_trust("V2C_CLOUDSTACK_TLS", &config->cloudstack.is_insecure,
+                   &config->cloudstack.ca_file, &config->cloudstack.thumbprint);
     if (config->cloudstack.endpoint && !strstr(config->cloudstack.endpoint, "://"))
         problems_warn(problems, node_get(map, "endpoint"),
                       "no scheme: http is used, which is not encrypted; write https://%s",
@@ -296,6 +318,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
                                        "max_handles_per_host",
                                        "max_inflight_mib",
                                        "vddk",
+                                       "mark_source",
                                        "bandwidth_limit",
                                        "host_bandwidth_limit",
                                        "host_bandwidth",
@@ -336,6 +359,7 @@ decode_migration(const struct node *root, struct config *config, struct problems
     decode_text(map, "specs_dir", &config->migration.specs_dir, problems);
     decode_text(map, "workdir", &config->migration.workdir, problems);
     vddk_decode(map, &config->migration.vddk, problems);
+    mark_source_decode(map, &config->migration.mark_source, problems);
     vddk_check(&config->migration.vddk, node_get(map, "vddk"), problems);
     decode_rates(map, "bandwidth_limit", &config->migration.bandwidth, problems);
     decode_rates(map, "host_bandwidth_limit", &config->migration.host_bandwidth, problems);
@@ -361,13 +385,15 @@ decode_virt(const struct node *root, struct config *config, struct problems *pro
 static void
 decode_storage(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"nfs", NULL};
+    static const char *const keys[] = {"nfs", "allow_unmounted_paths", NULL};
     static const char *const ways[] = {"mount", "userspace", NULL};
     const struct node *map = node_decode_map(root, "storage", problems);
-    int way = 0;
+    int way = 0, allow = false;
 
     node_check_keys(map, keys, problems);
     node_decode_word(map, "nfs", ways, &way, problems);
+    decode_flag(map, "allow_unmounted_paths", &allow, problems);
+    config->storage.allows_unmounted = allow;
     config->storage.is_userspace_nfs = way == 1;
 }
 

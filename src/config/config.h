@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/vec.h"
+#include "config/parts.h"
 #include "config/rates.h"
 
 struct err;
@@ -50,15 +51,6 @@ struct config_target {
     char *placeholder_network_id; /* for importVm where it cannot be told a MAC address */
 };
 
-/* How VDDK is used: `migration.vddk`. */
-struct config_vddk {
-    char transports[32];                     /* "nbdssl:nbd" */
-    int compression;                         /* enum config_compression */
-    int is_unbuffered;                       /* a boolean */
-    int64_t nfc_buffer_kb, nfc_buffer_count; /* of a session on the ESXi host */
-    int64_t log_level;                       /* of VDDK's transports, 0 to 6; -1: its own */
-    char tmp_dir[256];                       /* for VDDK's own files; "": its own choice */
-};
 struct config_host_rate {
     char *host; /* as vCenter calls it; compared without case */
     struct rate_schedule rates;
@@ -86,6 +78,7 @@ struct config {
         enum config_extents extents;
         enum config_on_failure on_failure;
         enum config_import import_method;
+        struct config_mark mark_source;
         int64_t finalize_settle_seconds; /* -1: not set; never 0, which means the same in a file */
         int64_t cutover_max_downtime;    /* seconds; 0: any */
         int64_t parallel_disks, parallel_vms;
@@ -100,6 +93,7 @@ struct config {
     } migration;
     struct {
         bool is_userspace_nfs; /* NFS pools are written without a mount */
+        bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
     } storage;
     struct config_target defaults;
     struct {
@@ -167,6 +161,7 @@ struct spec {
     enum config_extents extents;
     enum config_on_failure on_failure;
     enum config_import import_method;
+    struct config_mark mark_source; /* merged */
     int64_t parallel_disks;
     bool start_vm_after_import;
     struct rate_schedule bandwidth; /* of reading, but for the final sync */

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/util.h"
 #include "config/config.h"
+#include "config/mark_source.h"
 #include "config/spec_parts.h"
 #include "config/values.h"
 #include "config/vddk.h"
@@ -163,6 +164,9 @@ merge_migration(const struct loader *loader, const struct spec_parts *own,
     spec->vddk = own->vddk;
     vddk_fill(&spec->vddk, &defaults->vddk);
     vddk_fill(&spec->vddk, &config->migration.vddk);
+    spec->mark_source = own->mark_source;
+    mark_source_fill(&spec->mark_source, &defaults->mark_source);
+    mark_source_fill(&spec->mark_source, &config->migration.mark_source);
     if (!overrides)
         return;
     if (overrides->readers > 0)

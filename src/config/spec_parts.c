@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
 
@@ -21,6 +22,7 @@ spec_parts_init(struct spec_parts *parts)
         .extents = -1,
         .on_failure = -1,
         .import_method = -1,
+        .mark_source = CONFIG_MARK_UNSET,
         .vddk = CONFIG_VDDK_UNSET,
     };
 }
@@ -77,6 +79,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
                                        "extents",
                                        "on_failure",
                                        "vddk",
+                                       "mark_source",
                                        NULL};
 
     node_check_keys(map, keys, problems);
@@ -98,6 +101,7 @@ decode_migration(const struct node *map, struct spec_parts *parts, struct proble
     decode_rates(map, "bandwidth_limit", &parts->bandwidth, problems);
     decode_verify(map, &parts->verify, problems);
     vddk_decode(map, &parts->vddk, problems);
+    mark_source_decode(map, &parts->mark_source, problems);
 }
 
 void

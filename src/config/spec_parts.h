@@ -16,6 +16,7 @@ struct spec_parts {
     int quiesce, shutdown, verify, extents, on_failure; /* -1: not set */
     int import_method;                                  /* -1: not set */
     struct rate_schedule bandwidth;                     /* text "": not set */
+    struct config_mark mark_source;                     /* see CONFIG_MARK_UNSET */
     struct config_vddk vddk;                            /* see CONFIG_VDDK_UNSET */
     struct config_target target;
     bool has_nics;

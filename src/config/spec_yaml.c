@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "config/config.h"
+#include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
 
@@ -77,6 +78,7 @@ append_migration(struct str *s, const struct spec *spec)
     append_flag(s, "start_vm_after_import", spec->start_vm_after_import);
     if (spec->bandwidth.text[0])
         append_text(s, 2, "bandwidth_limit", spec->bandwidth.text);
+    mark_source_append_yaml(s, &spec->mark_source);
     vddk_append_yaml(s, &spec->vddk);
 }
 

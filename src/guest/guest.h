@@ -108,10 +108,14 @@ char *guest_find_qemu(void);
 /* An empty QCOW2 file @overlay above @base, which nobody may write from now on.  An old one of that name
  * is replaced.  E_GUEST_OVERLAY, E_NO_SPACE. */
 int guest_overlay_create(const char *base, const char *overlay, struct err **err);
+/* Makes an image durable that others' programs have written.  E_GUEST_OVERLAY, E_NO_SPACE. */
+int guest_image_sync(const char *path, struct err **err);
 /* Bytes that the overlay occupies: at most so much more will be in the base after a commit. */
 int guest_overlay_bytes(const char *overlay, uint64_t *ret_bytes, struct err **err);
 /* Writes what the overlay holds into its base, durably.  The overlay stays as it is, so that a commit that
- * was interrupted can be done again.  E_GUEST_OVERLAY. */
-int guest_overlay_commit(const char *overlay, const struct guest_watch *watch, struct err **err);
+ * was interrupted, or found no room, can be done again; then @is_repeated, and what the first one lost track
+ * of in the base is given back.  E_GUEST_OVERLAY, E_NO_SPACE. */
+int guest_overlay_commit(const char *overlay, const char *base, bool is_repeated,
+                         const struct guest_watch *watch, struct err **err);
 
 #endif

@@ -118,7 +118,8 @@ uint32_t io_file_direct_length(const struct io_file *file, const void *data, uin
 /* nfs://server[:port[,mountport]]/export/file: written by NFSv3, as user 0.  io_file_open takes such
  * paths, and so do these; what follows `fd` takes fds of such files as well.  They set errno. */
 bool io_path_is_remote(const char *path);
-bool io_has_nfs(void);                                /* whether this program was built with it */
+const char *
+io_nfs_version(void); /* of the libnfs that this program was built with; NULL: without */
 int io_path_stat(const char *path, struct stat *ret); /* size, mode, owner, device and inode */
 int io_path_unlink(const char *path);
 /* As file_publish and file_sync_dir. */

@@ -71,12 +71,6 @@ nfs_place_parse(const char *path, struct nfs_place *ret_place)
     return 0;
 }
 
-bool
-nfs_is_built_in(void)
-{
-    return true;
-}
-
 /* ---- calls ------------------------------------------------------------------------------------ */
 
 struct found {

@@ -6,12 +6,6 @@
 #include "io/engine.h"
 #include "io/remote.h"
 
-bool
-nfs_is_built_in(void)
-{
-    return false;
-}
-
 struct nfs_file *
 nfs_file_find(int fd)
 {

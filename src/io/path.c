@@ -17,10 +17,14 @@ io_path_is_remote(const char *path)
     return !strncmp(path, "nfs://", 6);
 }
 
-bool
-io_has_nfs(void)
+const char *
+io_nfs_version(void)
 {
-    return nfs_is_built_in();
+#ifdef LIBNFS_VERSION_TEXT
+    return LIBNFS_VERSION_TEXT;
+#else
+    return NULL;
+#endif
 }
 
 /* An errno, of which 0 is none. */

@@ -10,7 +10,6 @@
 
 struct nfs_file;
 
-bool nfs_is_built_in(void);
 struct nfs_file *nfs_file_find(int fd);                                   /* NULL: a local one */
 int nfs_file_open(const char *path, int flags, mode_t mode, int *ret_fd); /* errno */
 void nfs_file_close(int fd);

@@ -14,12 +14,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "guest/guest.h"
+#include "migration/convert_room.h"
 #include "migration/internal.h"
 #include "qcow2/qcow2.h"
-#include "storage/storage.h"
 
-#define COMMIT       "convert_commit" /* the intent */
-#define OVERLAY_ROOM (1 * GIB)
+#define COMMIT "convert_commit" /* the intent */
 
 VEC_DECLARE(image_list, const char *);
 
@@ -191,36 +190,22 @@ run_conversion(struct migration *m, const struct store_disk *const *disks, size_
         .is_debug = debug && *debug && strcmp(debug, "0") != 0,
     };
     char **images = xcalloc(count, sizeof(*images));
+    struct room_guard guard;
     int result = 0;
 
+    room_guard_begin(&guard, watch, disks, count);
     for (size_t i = 0; i < count; i++)
         images[i] = migration_overlay_path(m, disks[i], prefix);
     conversion.images = (const char *const *)images;
     for (size_t i = 0; i < count && result == 0; i++)
         result = migration_make_overlay(m, disks[i], prefix, err);
     if (result == 0)
-        result = guest_convert(&conversion, watch, err);
+        result = guest_convert(&conversion, &guard.watch, err);
+    result = room_guard_end(&guard, result, err);
     for (size_t i = 0; i < count; i++)
         free(images[i]);
     free(images);
     return result;
-}
-
-/* What virt-v2v writes is a new initramfs or drivers, and their packages: a few hundred MiB.  A pool that
- * fills would hurt others too. */
-static int
-check_room_to_begin(struct migration *m, struct err **err)
-{
-    CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, &m->disks.items[0]);
-    uint64_t free_bytes;
-
-    if (file_make_dirs(dir, 0700, err) < 0 || storage_free_bytes(dir, &free_bytes, err) < 0)
-        return -1;
-    if (free_bytes >= OVERLAY_ROOM)
-        return 0;
-    err_set(err, E_NO_SPACE, "%s has %" PRIu64 " MiB free, a conversion may need %" PRIu64, dir,
-            (uint64_t)(free_bytes / MIB), (uint64_t)(OVERLAY_ROOM / MIB));
-    return err_hint(err, "make room in the pool and run it again");
 }
 
 int
@@ -233,9 +218,11 @@ migration_convert_overlays(struct migration *m, const char *prefix, const struct
     int result;
 
     migration_boot_first(m, disks);
-    result = check_room_to_begin(m, err);
+    result = convert_room_to_begin(disks, 1, err);
     if (result == 0)
         result = plan(m, disks, watch, &count, &root, err);
+    if (result == 0)
+        result = convert_room_to_begin(disks, count, err);
     if (result == 0)
         result = run_conversion(m, disks, count, root, prefix, watch, err);
     free(disks);
@@ -252,32 +239,30 @@ has_overlay(const struct migration *m, const struct store_disk *disk)
     return access(path, F_OK) == 0;
 }
 
-/* A pool that fills in mid-commit leaves a target that is neither: what is needed is there before. */
+/* A commit that has begun can only be repeated: the overlays must survive whatever comes, and what it needs
+ * must be there. */
 static int
-check_room(const struct migration *m, struct err **err)
+prepare_commit(const struct migration *m, struct err **err)
 {
-    for (size_t i = 0; i < m->disks.count; i++) {
-        const struct store_disk *disk = &m->disks.items[i];
-        CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, disk);
-        CLEANUP(free_charp) char *path = overlay_path(m, disk);
-        uint64_t needed, free_bytes;
+    char **overlays = xcalloc(m->disks.count, sizeof(*overlays));
+    int result = 0;
 
-        if (!has_overlay(m, disk))
-            continue;
-        if (guest_overlay_bytes(path, &needed, err) < 0 ||
-            storage_free_bytes(dir, &free_bytes, err) < 0)
-            return -1;
-        if (free_bytes >= needed)
-            continue;
-        err_set(err, E_NO_SPACE, "%s has %" PRIu64 " MiB free, the converted disk needs %" PRIu64,
-                dir, (uint64_t)(free_bytes / MIB), (uint64_t)(needed / MIB));
-        return err_hint(err, "make room in the pool and run it again");
-    }
-    return 0;
+    for (size_t i = 0; i < m->disks.count; i++)
+        if (has_overlay(m, &m->disks.items[i]))
+            overlays[i] = overlay_path(m, &m->disks.items[i]);
+    for (size_t i = 0; i < m->disks.count && result == 0; i++)
+        if (overlays[i])
+            result = guest_image_sync(overlays[i], err);
+    if (result == 0)
+        result = convert_room_to_commit(&m->disks, overlays, err);
+    for (size_t i = 0; i < m->disks.count; i++)
+        free(overlays[i]);
+    free(overlays);
+    return result;
 }
 
 static int
-commit_disk(struct migration *m, const struct store_disk *disk, struct err **err)
+commit_disk(struct migration *m, const struct store_disk *disk, bool is_repeated, struct err **err)
 {
     CLEANUP(free_charp) char *path = overlay_path(m, disk);
     CLEANUP(free_charp) char *digests = migration_digests_path(m->record.directory, disk->name);
@@ -287,18 +272,21 @@ commit_disk(struct migration *m, const struct store_disk *disk, struct err **err
 
     if (unlink(digests) < 0 && errno != ENOENT)
         return err_set_errno(err, E_IO, errno, "removing %s", digests);
-    if (guest_overlay_commit(path, &watch, err) < 0)
+    if (guest_overlay_commit(path, disk->target_path, is_repeated, &watch, err) < 0) {
+        if (err_code(*err) == E_NO_SPACE)
+            err_wrap(err, "the file system of %s is full", disk->target_path);
         return err_hint(err,
                         "the conversion itself is done and kept in %s; see to the cause and run it "
                         "again: only the commit is repeated",
                         path);
+    }
     if (qcow2_check_importable(disk->target_path, disk->capacity, &warning, err) < 0)
         return err_wrap(err, "after the conversion");
     return 0;
 }
 
 static int
-commit(struct migration *m, struct err **err)
+commit(struct migration *m, bool is_repeated, struct err **err)
 {
     size_t count = 0;
 
@@ -308,7 +296,7 @@ commit(struct migration *m, struct err **err)
         if (!has_overlay(m, disk))
             continue;
         count++;
-        if (commit_disk(m, disk, err) < 0)
+        if (commit_disk(m, disk, is_repeated, err) < 0)
             return err_wrap(err, "disk %s", disk->address);
     }
     if (!count) {
@@ -348,7 +336,8 @@ convert_anew(struct migration *m, struct err **err)
     struct err *failure = NULL;
 
     migration_drop_overlays(&m->record, &m->disks);
-    if (migration_convert_overlays(m, "", &watch, &failure) < 0 || check_room(m, &failure) < 0) {
+    if (migration_convert_overlays(m, "", &watch, &failure) < 0 ||
+        prepare_commit(m, &failure) < 0) {
         migration_drop_overlays(&m->record, &m->disks);
         err_move(err, &failure);
         err_wrap(err, "conversion; the target disks are as they were");
@@ -360,10 +349,11 @@ convert_anew(struct migration *m, struct err **err)
 int
 migration_stage_converting(struct migration *m, struct err **err)
 {
-    bool is_begun, may;
+    bool is_begun, is_repeated, may;
 
     if (migration_is_converted(m, &is_begun, err) < 0)
         return -1;
+    is_repeated = is_begun;
     if (!is_begun && m->spec->run_virt_v2v) {
         if (migration_may_hand_over(m, &may, err) < 0)
             return -1;
@@ -373,7 +363,7 @@ migration_stage_converting(struct migration *m, struct err **err)
             return -1;
         is_begun = true;
     }
-    if (is_begun && !m->record.is_virt_v2v_done && commit(m, err) < 0)
+    if (is_begun && !m->record.is_virt_v2v_done && commit(m, is_repeated, err) < 0)
         return -1;
     migration_drop_overlays(&m->record, &m->disks);
     return migration_enter(m, STAGE_IMPORT_ROOT_DISK, err);

@@ -6,6 +6,40 @@
 #include "base/str.h"
 #include "migration/internal.h"
 
+/* A spec goes by the name that the VM had, and the mark of an earlier run has given it another. */
+static int
+find_by_old_name(struct migration *m, const struct err *not_found, char **ret_moref,
+                 struct err **err)
+{
+    CLEANUP(store_closep) struct store *store = NULL;
+    CLEANUP(err_freep) struct err *failure = NULL;
+
+    if (err_code(not_found) != E_VSPHERE_NOT_FOUND || m->spec->vm.moref || m->spec->vm.uuid)
+        return 0;
+    if (store_open(m->config->migration.control_dir, true, &store, &failure) < 0)
+        return err_code(failure) == E_STORE_NOT_FOUND ? 0 : err_move(err, &failure);
+    return migration_find_renamed(store, m->config->vcenter.host, m->spec->vm.name,
+                                  m->spec->vm.datacenter, ret_moref, err);
+}
+
+static int
+find_moref(struct migration *m, const struct vsphere_selector *selector, char **ret_moref,
+           struct err **err)
+{
+    struct err *failure = NULL;
+
+    if (vsphere_find_vm(m->vsphere, selector, ret_moref, &failure) == 0)
+        return 0;
+    if (find_by_old_name(m, failure, ret_moref, err) < 0) {
+        err_free(failure);
+        return -1;
+    }
+    if (!*ret_moref)
+        return err_move(err, &failure);
+    err_free(failure);
+    return 0;
+}
+
 int
 migration_find_source(struct migration *m, struct err **err)
 {
@@ -17,7 +51,7 @@ migration_find_source(struct migration *m, struct err **err)
         .datacenter = m->spec->vm.datacenter,
     };
 
-    if (vsphere_find_vm(m->vsphere, &selector, &moref, err) < 0 ||
+    if (find_moref(m, &selector, &moref, err) < 0 ||
         vsphere_read_vm(m->vsphere, moref, &m->vm, err) < 0)
         return -1;
     if (m->spec->vm.name && strcmp(m->spec->vm.name, m->vm.name) &&

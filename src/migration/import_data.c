@@ -176,6 +176,7 @@ migration_stage_import_data(struct migration *m, struct err **err)
     migration_log(m, LOG_INFO, "The VM is imported: vm_id=%s", m->record.cloudstack_vm_id);
     if (start_vm(m, err) < 0 || migration_drop_requests(m, err) < 0)
         return -1;
+    migration_mark_source(m);
     /* A call of a run that was killed may be carried out long after: nothing is left.  The cutover
      * is over, so that waiting for it costs nobody anything. */
     if (migration_wait(m, m->late_snapshot_ms - clock_monotonic_ms(), NULL, err) < 0 ||

@@ -314,8 +314,8 @@ holds_files(const json_t *volumes)
     return false;
 }
 
-static int
-expunge_empty(struct cloudstack *cs, const char *id, bool *ret_is_left, struct err **err)
+int
+migration_expunge_empty(struct cloudstack *cs, const char *id, bool *ret_is_left, struct err **err)
 {
     CLEANUP(free_charp) char *job_id = NULL;
     json_t *vm = NULL, *volumes = NULL, *result = NULL;
@@ -355,7 +355,7 @@ migration_remove_shell(struct store *store, int64_t migration, struct cloudstack
         return -1;
     if (!id)
         return 0;
-    if (expunge_empty(cs, id, &is_left, err) < 0)
+    if (migration_expunge_empty(cs, id, &is_left, err) < 0)
         return err_wrap(err, "removing the VM %s", id);
     if (is_left) {
         *ret_left = take(id);

@@ -93,6 +93,7 @@ json_t *migration_state_json(const struct migration *m);
 /* Reports the progress of all disks to supervisor, store, mirror and log, each at its own pace. */
 void migration_report_progress(struct migration *m, bool is_last);
 /* Tells that a pause has taken effect, or has ended. */
+void migration_report_vm(struct migration *m);
 void migration_report_pause(struct migration *m, bool is_paused);
 void migration_report_error(struct migration *m, const struct err *error);
 void migration_report_summary(struct migration *m);
@@ -245,6 +246,15 @@ bool migration_is_cancelled(struct migration *m);
 /* After a failure: what `on_failure` asks for. */
 void migration_power_back_on(struct migration *m);
 
+/* mark.c: what `mark_source` asks for, once the VM is imported.  What cannot be done is told. */
+void migration_mark_source(struct migration *m);
+/* What is still as it was set becomes what it was; the rest is left and told.  Fails only when the cards
+ * would stay disconnected. */
+int migration_unmark_source(struct migration *m, struct err **err);
+/* The VM that was called @name until it was marked; *ret_moref (owned) NULL: none, or several. */
+int migration_find_renamed(struct store *store, const char *vcenter, const char *name,
+                           const char *datacenter, char **ret_moref, struct err **err);
+
 /* pause.c.  Whether a pause is set, as of a second ago at most. */
 bool migration_is_paused(struct migration *m);
 /* E_PAUSE when one is set now: what is not part of a cutover ends with that, and its stage is run again
@@ -260,7 +270,7 @@ int migration_stage_paused(struct migration *m, struct err **err);
 int migration_check_room(const char *path, struct err **err);
 /* Whether the pools of all disks have as much, and some more. */
 bool migration_has_room(struct migration *m);
-/* After a copy that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
+/* After a copy, or a conversion's commit, that ended with @failure, E_NO_SPACE: leaves nothing on the source, tells, and waits until
  * there is room.  Nothing is lost by it: the copy goes on from its last checkpoint. */
 int migration_wait_for_room(struct migration *m, const struct err *failure, struct err **err);
 int migration_load_missed_finalize(struct migration *m, struct err **err);

@@ -93,6 +93,11 @@ char *migration_overlay_dir(const struct store_migration *record, const struct s
 int migration_remove_shell(struct store *store, int64_t migration, struct cloudstack *cs,
                            char **ret_left, struct err **err);
 
+/* The VM with that id, unless a volume with a file hangs on it: then it is left.  One that is not there is
+ * none to remove. */
+int migration_expunge_empty(struct cloudstack *cs, const char *id, bool *ret_is_left,
+                            struct err **err);
+
 /* ---- undo.c ------------------------------------------------------------------------------------ */
 
 /* Done, or rolled back: there is nothing to go on with. */
@@ -102,10 +107,14 @@ int migration_has_shut_down(struct store *store, int64_t migration, bool *ret, s
 /* Asks a run to leave at its next checkpoint and no other to begin, or takes that back. */
 int migration_request_cancel(struct store *store, int64_t migration, bool is_wanted,
                              struct err **err);
+int migration_is_cancel_wanted(struct store *store, int64_t migration, bool *ret, struct err **err);
+
+/* mark.c: whether `mark_source` has changed the source, and that was not taken back. */
+int migration_is_marked(struct store *store, int64_t migration, bool *ret_is, struct err **err);
 
 /* rollback.c: takes an import back, as far as the server can, and powers the source on.  CloudStack's VM is
  * stopped and given up with its volumes; where the server cannot give up a stopped VM, the data disks are,
- * and the VM stays, stopped and tagged.  No file is removed.  May be called again after any interruption;
+ * and the VM stays, stopped and tagged.  The source's marks are taken back.  No file is removed.  May be called again after any interruption;
  * the caller holds the migration's lock. */
 struct migration_rollback {
     const struct config *config;

@@ -31,6 +31,7 @@ resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct
         .host = json_text(pool, "ipaddress"),
         .state = json_text(pool, "state"),
         .is_userspace = m->config->storage.is_userspace_nfs,
+        .allows_unmounted = m->config->storage.allows_unmounted,
     };
     result = storage_resolve(&description, ret_dir, err);
     json_decref(pool);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "guest/guest.h"
+#include "migration/convert_room.h"
 #include "migration/internal.h"
 
 #define SETTING        "rehearsal"
@@ -186,7 +187,7 @@ rehearse_conversion(struct migration *m, struct migration_rehearsal *r, struct e
     }
     if (migration_convert_overlays(m, MIGRATION_REHEARSAL, &watch, err) < 0) {
         snprintf(r->converts, sizeof(r->converts), "%s",
-                 err_code(*err) == E_CANCELLED ? "unknown" : "no");
+                 err_code(*err) == E_CANCELLED || err_code(*err) == E_NO_SPACE ? "unknown" : "no");
         return -1;
     }
     r->convert_ms = MAX(clock_monotonic_ms() - began_ms, 1);
@@ -210,11 +211,13 @@ make_missing_overlays(struct migration *m, const struct store_disk *const *disks
 }
 
 static int
-boot_images(struct migration *m, char **images, struct guest_boot *ret, struct err **err)
+boot_images(struct migration *m, const struct store_disk *const *disks, char **images,
+            struct guest_boot *ret, struct err **err)
 {
     const char *controller = m->spec->target.root_disk_controller;
     CLEANUP(free_charp) char *dir = migration_overlay_dir(&m->record, &m->disks.items[0]);
     struct guest_watch watch = watch_of(m, BOOT_MS);
+    struct room_guard guard;
     const struct guest_machine machine = {
         .images = (const char *const *)images,
         .count = m->disks.count,
@@ -225,7 +228,8 @@ boot_images(struct migration *m, char **images, struct guest_boot *ret, struct e
     };
 
     watch.line = NULL; /* QEMU's own words are in the result when they matter */
-    return guest_boot(&machine, &watch, ret, err);
+    room_guard_begin(&guard, &watch, disks, m->disks.count);
+    return room_guard_end(&guard, guest_boot(&machine, &guard.watch, ret, err), err);
 }
 
 /* The end of what a guest that did not boot has said. */
@@ -259,7 +263,7 @@ rehearse_boot(struct migration *m, struct migration_rehearsal *r, struct err **e
     result = make_missing_overlays(m, disks, images, err);
     if (result == 0) {
         migration_log(m, LOG_INFO, "Rehearsal: booting the guest without a network");
-        result = boot_images(m, images, &boot, err);
+        result = boot_images(m, disks, images, &boot, err);
     }
     for (size_t i = 0; i < m->disks.count; i++)
         free(images[i]);

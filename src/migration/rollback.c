@@ -252,6 +252,8 @@ run(struct migration *m, const struct migration_rollback *rollback, struct err *
                        m->record.vm_moref, m->vm.instance_uuid);
     if (undo_import(m, rollback->is_forced, err) < 0)
         return -1;
+    if (migration_unmark_source(m, err) < 0)
+        return -1;
     if (!rollback->keeps_source_off && power_source_on(m, err) < 0)
         return -1;
     return migration_enter(m, STAGE_ROLLED_BACK, err);

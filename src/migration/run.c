@@ -337,14 +337,20 @@ run_checked(struct migration *m, struct err **err)
     return migration_preflight(m, err) < 0 ? -1 : stages[m->record.stage](m, err);
 }
 
-/* A copy whose pool is full waits for room.  Where the file system has room and says all the same that it has
+/* A copy whose pool is full waits for room, and so does a commit of a conversion that has begun: it can only
+ * be repeated.  Where the file system has room and says all the same that it has
  * not (a quota, or it is another one that is full) that is a failure that may pass. */
 static bool
 is_for_want_of_space(const struct migration *m, const struct err *failure)
 {
-    return err_code(failure) == E_NO_SPACE &&
-           (m->record.stage == STAGE_BASE_COPY || m->record.stage == STAGE_DELTA ||
-            m->record.stage == STAGE_FINAL_SYNC);
+    bool is_converted;
+
+    if (err_code(failure) != E_NO_SPACE)
+        return false;
+    if (m->record.stage == STAGE_CONVERTING)
+        return migration_is_converted(m, &is_converted, NULL) == 0 && is_converted;
+    return m->record.stage == STAGE_BASE_COPY || m->record.stage == STAGE_DELTA ||
+           m->record.stage == STAGE_FINAL_SYNC;
 }
 
 /* A stage that fails for a passing reason is run again after a pause; every stage may be.  Rounds that
@@ -459,6 +465,7 @@ run_locked(struct migration *m, struct err **err)
 
     if (load_record(m, &is_done, err) < 0)
         return -1;
+    migration_report_vm(m);
     if (is_done) {
         migration_log(m, LOG_INFO, "already done");
         return 0;

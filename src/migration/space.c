@@ -80,10 +80,10 @@ migration_wait_for_room(struct migration *m, const struct err *failure, struct e
     /* As in a pause: it may be long, and a snapshot grows all the while. */
     if (migration_sweep_snapshots(m, err) < 0)
         return err_wrap(err, "waiting for space in the pool");
-    migration_log(m, LOG_WARNING,
-                  "A pool is full: %s. Waiting for space; the copy then goes on by itself from its "
-                  "last checkpoint",
-                  err_message(failure));
+    migration_log(m, LOG_WARNING, "A pool is full: %s. Waiting for space; %s", err_message(failure),
+                  m->record.stage == STAGE_CONVERTING
+                      ? "then the conversion is put into the copy"
+                      : "the copy then goes on by itself from its last checkpoint");
     record(m, err_message(failure));
     while (result == 0 && !migration_has_room(m) && !migration_is_paused(m)) {
         result = migration_wait(m, clock_patience_ms(LOOK_MS), migration_is_paused, err);

@@ -59,6 +59,12 @@ migration_request_cancel(struct store *store, int64_t migration, bool is_wanted,
     return put_flag(store, migration, CANCEL, is_wanted, err);
 }
 
+int
+migration_is_cancel_wanted(struct store *store, int64_t migration, bool *ret, struct err **err)
+{
+    return get_flag(store, migration, CANCEL, ret, err);
+}
+
 bool
 migration_is_cancelled(struct migration *m)
 {

@@ -51,6 +51,10 @@ void target_network_rules(const struct subject *s, const json_t *facts,
                           struct preflight_findings *findings);
 void target_address_rules(const struct subject *s, const json_t *facts,
                           struct preflight_findings *findings);
+/* Whether CloudStack can be told the address of that NIC; else it chooses. */
+bool address_can_be_told(const struct subject *s, const json_t *facts, bool is_first);
+void target_volume_rules(const struct subject *s, const json_t *facts,
+                         struct preflight_findings *findings);
 void target_import_rules(const struct subject *s, const json_t *facts,
                          struct preflight_findings *findings);
 /* Appends, with commas, the commands that this VM's import needs and the server does not have. */
@@ -77,14 +81,17 @@ void set_rules(const struct subject *subjects, size_t count, const json_t *facts
  *   importable                   {pool id: whether the server looks into it at all}, of old servers
  *   vms                          {network id: [VM, ...]}
  *   owner                        {owner_key(): {account, domain, project: object or null}}
+ *   hypervisor                   [what KVM can, of each version], of listHypervisorCapabilities
+ *   ranges                       {network id: [range, ...]}, of shared networks, where an address is given
  *   thresholds                   {zone id: {used, allocated}}, where they can be read
  *   details                      {"rootDiskController": [word, ...], ...}
- *   dir                          {pool id: {path, free} or {error, cure}}
+ *   dir                          {pool id: {path, free, floor} or {error, cure}}
  *   unread                       {any of the words above: why it could not be read}
  *
  * *ret_facts is owned.  Fails only with a passing fault or E_CANCELLED. */
-int target_facts_read(struct cloudstack *cs, bool is_userspace_nfs, const struct subject *subjects,
-                      size_t count, json_t **ret_facts, struct err **err);
+int target_facts_read(struct cloudstack *cs, const struct config *config,
+                      const struct subject *subjects, size_t count, json_t **ret_facts,
+                      struct err **err);
 /* Under which `owner` has what @spec names; the caller frees. */
 char *owner_key(const struct spec *spec);
 

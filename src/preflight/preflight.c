@@ -348,8 +348,8 @@ read_target(struct checking *c, struct err **err)
     int64_t skew_s = 0;
     bool is_known;
 
-    if (target_facts_read(c->cloudstack, c->options->config->storage.is_userspace_nfs, c->subjects,
-                          c->count, &c->target, &failure) < 0) {
+    if (target_facts_read(c->cloudstack, c->options->config, c->subjects, c->count, &c->target,
+                          &failure) < 0) {
         if (give_up(c, &failure, err) < 0)
             return -1;
         finding_add_error(&c->report.common, "target.cloudstack", PREFLIGHT_FAILURE, NULL, failure);
@@ -372,6 +372,7 @@ judge_target(struct checking *c)
         target_offering_rules(&c->subjects[i], c->target, lists[i]);
         target_network_rules(&c->subjects[i], c->target, lists[i]);
         target_address_rules(&c->subjects[i], c->target, lists[i]);
+        target_volume_rules(&c->subjects[i], c->target, lists[i]);
         target_import_rules(&c->subjects[i], c->target, lists[i]);
         target_owner_rules(&c->subjects[i], c->target, lists[i]);
     }

@@ -91,7 +91,11 @@ VEC_DECLARE(preflight_disks, struct preflight_disk);
 int preflight_plan_disks(const struct spec *spec, const struct vsphere_vm *vm,
                          struct preflight_disks *ret_disks, struct err **err);
 
-#define PREFLIGHT_MAX_NICS 32
+/* What a conversion may write beside the copy, for a while: a new initramfs or drivers, and their packages.
+ * That is a few hundred MiB, and it is put into the copy before it goes. */
+#define PREFLIGHT_CONVERSION_BYTES (1 * GIB)
+
+#define PREFLIGHT_MAX_NICS         32
 struct preflight_nic {
     const char *key; /* for records: the spec's key */
     const char *network_id;

@@ -13,6 +13,7 @@
 struct demand {
     double bytes; /* the capacities of all disks that go there */
     size_t disks;
+    size_t conversions; /* VMs that are to be converted whose boot disk goes there */
 };
 
 static struct demand
@@ -28,6 +29,7 @@ demand_on_pool(const struct subject *subjects, size_t count, const char *pool_id
                 continue;
             demand.bytes += (double)disk->disk->capacity;
             demand.disks++;
+            demand.conversions += disk->is_boot && subjects[i].spec->run_virt_v2v;
         }
     return demand;
 }
@@ -58,6 +60,39 @@ check_free(const json_t *facts, const char *id, const char *name, const struct d
         finding_add(f, "target.space", PREFLIGHT_PASS, NULL,
                     "pool %s has %s free for up to %s in %zu disks", name, str_text(&has),
                     str_text(&wants), demand->disks);
+}
+
+/* A conversion is not begun without; by then the source is off.  The copies only take more of what is there
+ * now. */
+static void
+check_conversion(const json_t *facts, const char *id, const char *name, const struct demand *demand,
+                 struct preflight_findings *f)
+{
+    const json_t *dir = json_object_get(json_object_get(facts, "dir"), id);
+    double free_bytes = fact_number(dir, "free", -1), floor = fact_number(dir, "floor", 0);
+    double needed = floor + (double)PREFLIGHT_CONVERSION_BYTES;
+    CLEANUP(str_done) struct str has = STR_INIT(64);
+    CLEANUP(str_done) struct str wants = STR_INIT(64);
+
+    if (!demand->conversions || free_bytes < 0)
+        return;
+    fact_append_bytes(&has, free_bytes);
+    fact_append_bytes(&wants, needed);
+    if (free_bytes < needed)
+        finding_add(f, "target.conversion_space", PREFLIGHT_FAILURE,
+                    "make room in the pool, or set run_virt_v2v: false for guests that have virtio "
+                    "drivers",
+                    "pool %s has %s free, and a conversion in it is not begun with less than %s",
+                    name, str_text(&has), str_text(&wants));
+    else if (free_bytes < needed + demand->bytes)
+        finding_add(f, "target.conversion_space", PREFLIGHT_WARNING,
+                    "make room, or see that the disks hold less than their size",
+                    "pool %s has %s free; when its disks are full, the %s that a conversion wants "
+                    "are not left",
+                    name, str_text(&has), str_text(&wants));
+    else
+        finding_add(f, "target.conversion_space", PREFLIGHT_PASS, NULL,
+                    "pool %s has room for a conversion (%s)", name, str_text(&wants));
 }
 
 /* CloudStack's own books: beyond its thresholds it plans nothing onto a pool, imports included. */
@@ -106,6 +141,7 @@ check_pool_room(const struct subject *subjects, size_t count, const json_t *fact
         if (!json_is_object(pool) || demand.disks == 0)
             continue;
         check_free(facts, id, fact_text(pool, "name"), &demand, f);
+        check_conversion(facts, id, fact_text(pool, "name"), &demand, f);
         check_books(facts, pool, &demand, f);
     }
 }
@@ -223,23 +259,53 @@ shared_mac(const struct subject *a, const struct subject *b)
     return NULL;
 }
 
+/* An address that both are to have on one network; *ret_is_certain: the second is refused. */
+static const char *
+shared_ip(const struct subject *a, const struct subject *b, const json_t *facts,
+          bool *ret_is_certain)
+{
+    for (size_t i = 0; i < a->nics->count; i++)
+        for (size_t k = 0; k < b->nics->count; k++) {
+            const struct preflight_nic *x = &a->nics->items[i], *y = &b->nics->items[k];
+            const json_t *network;
+
+            if (!x->ip || !y->ip || strcmp(x->ip, y->ip) != 0 ||
+                !fact_same_id(x->network_id, y->network_id))
+                continue;
+            (void)fact_find(facts, "network", y->network_id, &network);
+            *ret_is_certain = *fact_text(network, "cidr") &&
+                              address_can_be_told(a, facts, i == 0) &&
+                              address_can_be_told(b, facts, k == 0);
+            return x->ip;
+        }
+    return NULL;
+}
+
 /* @a comes before @b, which is the one that will meet the other. */
 static void
-compare(const struct subject *a, const struct subject *b, struct preflight_findings *f)
+compare(const struct subject *a, const struct subject *b, const json_t *facts,
+        struct preflight_findings *f)
 {
     CLEANUP(free_charp) char *first = cloudstack_host_name(a->vm->name);
     CLEANUP(free_charp) char *second = cloudstack_host_name(b->vm->name);
-    const char *mac = shared_mac(a, b);
+    const char *mac = shared_mac(a, b), *ip;
+    bool is_certain = false;
 
-    if (!strcmp(a->vm->moref, b->vm->moref))
+    if (!strcmp(a->vm->moref, b->vm->moref)) {
         finding_add(f, "source.vm", PREFLIGHT_FAILURE, "leave one of the two entries out",
                     "%s is named twice in the specs", b->vm->name);
-    else if (mac)
+        return;
+    }
+    ip = shared_ip(a, b, facts, &is_certain);
+    if (ip)
+        finding_add(f, "target.ip", is_certain ? PREFLIGHT_FAILURE : PREFLIGHT_WARNING,
+                    "give one of the two another address, or set ip: auto",
+                    "%s is to have %s on that network too", a->vm->name, ip);
+    if (mac)
         finding_add(f, "target.mac", PREFLIGHT_WARNING,
                     "change one of the two before they meet on the network",
                     "%s has the MAC address %s too", a->vm->name, mac);
-    if (strcmp(a->vm->moref, b->vm->moref) != 0 && !strcasecmp(first, second) &&
-        shared_network(a, b))
+    if (!strcasecmp(first, second) && shared_network(a, b))
         finding_add(f, "target.name", PREFLIGHT_WARNING, "rename one of the two",
                     "%s gets the host name %s too", a->vm->name, second);
 }
@@ -253,5 +319,5 @@ set_rules(const struct subject *subjects, size_t count, const json_t *facts,
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < i; k++)
             if (subjects[i].vm && subjects[k].vm)
-                compare(&subjects[k], &subjects[i], findings[i]);
+                compare(&subjects[k], &subjects[i], facts, findings[i]);
 }

@@ -16,6 +16,9 @@ const char *const source_privileges[] = {
     "VirtualMachine.Config.ChangeTracking",
     "VirtualMachine.Provisioning.GetVmFiles",
     "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Config.Annotation",
+    "VirtualMachine.Config.EditDevice",
+    "VirtualMachine.Config.Rename",
     NULL,
 };
 
@@ -245,6 +248,29 @@ check_host(const struct subject *s, struct preflight_findings *f)
                     host->version);
 }
 
+/* Marks of the source; *ret_is_wanted (may be NULL): the spec wants that one. */
+static bool
+is_for_marks(const struct subject *s, const char *privilege, bool *ret_is_wanted)
+{
+    const struct config_mark *mark = &s->spec->mark_source;
+    const struct {
+        const char *privilege;
+        int is_wanted;
+    } needs[] = {
+        {"VirtualMachine.Config.Annotation", mark->note},
+        {"VirtualMachine.Config.EditDevice", mark->disconnect_nics},
+        {"VirtualMachine.Config.Rename", mark->rename},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+        if (!strcmp(privilege, needs[i].privilege)) {
+            if (ret_is_wanted)
+                *ret_is_wanted = needs[i].is_wanted > 0;
+            return true;
+        }
+    return false;
+}
+
 /* Whether the lack of @privilege stops this VM's migration for certain. */
 static bool
 is_needed(const struct subject *s, const char *privilege)
@@ -253,6 +279,8 @@ is_needed(const struct subject *s, const char *privilege)
         return !s->vm->is_cbt_enabled;
     if (!strcmp(privilege, "VirtualMachine.Interact.PowerOff"))
         return s->spec->shutdown == CONFIG_SHUTDOWN_FORCE;
+    if (is_for_marks(s, privilege, NULL)) /* never worth a failure */
+        return false;
     return strcmp(privilege, "VirtualMachine.Provisioning.GetVmFiles") != 0;
 }
 
@@ -268,9 +296,11 @@ check_privileges(const struct subject *s, struct preflight_findings *f)
         return; /* said once, for all VMs */
     for (char *rest = copy, *word; (word = strsep(&rest, ",")) != NULL;) {
         struct str *to;
+        bool is_wanted = true;
 
         word += strspn(word, " ");
-        if (!*word)
+        (void)is_for_marks(s, word, &is_wanted);
+        if (!*word || !is_wanted)
             continue;
         to = is_needed(s, word) ? &needed : &others;
         str_appendf(to, "%s%s", to->length ? ", " : "", word);

@@ -55,6 +55,26 @@ holder_of(const json_t *facts, const struct preflight_nic *nic, const char *own_
     return NULL;
 }
 
+/* Whether one of the ranges has the address; true where there are none, or of IPv6 only. */
+static bool
+is_in_ranges(const json_t *ranges, uint32_t ip)
+{
+    size_t i, known = 0;
+    const json_t *range;
+
+    json_array_foreach (ranges, i, range) {
+        uint32_t first, last;
+
+        if (!parse_ip(fact_text(range, "startip"), &first) ||
+            !parse_ip(fact_text(range, "endip"), &last))
+            continue;
+        known++;
+        if (ip >= first && ip <= last)
+            return true;
+    }
+    return known == 0;
+}
+
 /* Why the network @name cannot give that address, owned; NULL: it can. */
 static char *
 fault_of(const struct subject *s, const json_t *facts, const struct preflight_nic *nic,
@@ -62,6 +82,7 @@ fault_of(const struct subject *s, const json_t *facts, const struct preflight_ni
 {
     const char *cidr = fact_text(network, "cidr"), *name = fact_text(network, "name");
     const json_t *holder = holder_of(facts, nic, s->imported_vm_id);
+    const json_t *ranges;
     uint32_t base, mask, ip;
 
     if (!parse_ip(nic->ip, &ip) || !parse_cidr(cidr, &base, &mask))
@@ -72,6 +93,9 @@ fault_of(const struct subject *s, const json_t *facts, const struct preflight_ni
         return xasprintf("it is no host's address in %s of network %s", cidr, name);
     if (!strcmp(fact_text(network, "gateway"), nic->ip))
         return xasprintf("it is the gateway of network %s", name);
+    (void)fact_find(facts, "ranges", nic->network_id, &ranges);
+    if (!is_in_ranges(ranges, ip))
+        return xasprintf("it is in none of the address ranges of the shared network %s", name);
     if (holder)
         return xasprintf("the VM %s has it on network %s",
                          *fact_text(holder, "displayname") ? fact_text(holder, "displayname")
@@ -81,14 +105,23 @@ fault_of(const struct subject *s, const json_t *facts, const struct preflight_ni
 }
 
 /* importVm of the releases cannot be told the address of its NIC; then a command of its own can. */
-static bool
-can_be_told(const struct subject *s, const json_t *facts, bool is_first)
+bool
+address_can_be_told(const struct subject *s, const json_t *facts, bool is_first)
 {
     const json_t *apis = json_object_get(facts, "apis");
 
     return !is_first || !apis || s->spec->import_method == CONFIG_IMPORT_SHELL ||
            fact_knows_param(facts, "importVm", "ipaddress") ||
            json_object_get(apis, "updateVmNicIp");
+}
+
+static bool
+are_ranges_unknown(const json_t *facts, const struct preflight_nic *nic, const json_t *network)
+{
+    const json_t *ranges;
+
+    return !strcasecmp(fact_text(network, "type"), "Shared") && fact_unread(facts, "ranges") &&
+           fact_find(facts, "ranges", nic->network_id, &ranges) != FACT_THERE;
 }
 
 static void
@@ -120,10 +153,15 @@ check_ip(const struct subject *s, const json_t *facts, const struct preflight_ni
         finding_add(f, "target.ip", PREFLIGHT_FAILURE,
                     "map the NIC to the network of that address, free it, or set ip: auto",
                     "NIC %s cannot have %s: %s", nic->key, nic->ip, fault);
-    else if (!can_be_told(s, facts, is_first))
+    else if (!address_can_be_told(s, facts, is_first))
         finding_add(f, "target.ip", PREFLIGHT_WARNING, "set import_method: shell",
                     "NIC %s gets another address than %s: this server cannot be told", nic->key,
                     nic->ip);
+    else if (are_ranges_unknown(facts, nic, network))
+        finding_add(f, "target.ip", PREFLIGHT_WARNING,
+                    "see that one of the network's ranges has it",
+                    "NIC %s: whether shared network %s gives out %s cannot be told: %s", nic->key,
+                    fact_text(network, "name"), nic->ip, fact_unread(facts, "ranges"));
     else
         finding_add(f, "target.ip", PREFLIGHT_PASS, NULL, "NIC %s has %s", nic->key, nic->ip);
 }
@@ -132,6 +170,15 @@ void
 target_address_rules(const struct subject *s, const json_t *facts,
                      struct preflight_findings *findings)
 {
-    for (size_t i = 0; i < s->nics->count; i++)
-        check_ip(s, facts, &s->nics->items[i], i == 0, findings);
+    for (size_t i = 0; i < s->nics->count; i++) {
+        const struct preflight_nic *nic = &s->nics->items[i];
+
+        check_ip(s, facts, nic, i == 0, findings);
+        for (size_t k = 0; k < i; k++)
+            if (nic->ip && s->nics->items[k].ip && !strcmp(nic->ip, s->nics->items[k].ip))
+                finding_add(findings, "target.ip", PREFLIGHT_WARNING,
+                            "give one of the two another address, or set ip: auto",
+                            "NIC %s and NIC %s of the VM both are to have %s",
+                            s->nics->items[k].key, nic->key, nic->ip);
+    }
 }

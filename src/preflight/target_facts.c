@@ -9,7 +9,7 @@
 struct reader {
     struct cloudstack *cs;
     json_t *facts;
-    bool is_userspace_nfs;
+    const struct config *config;
 };
 
 static void
@@ -35,8 +35,9 @@ kind_of(json_t *facts, const char *kind)
 static bool
 is_optional(const char *kind)
 {
-    static const char *const kinds[] = {"apis",       "details",    "guest", "hosts",
-                                        "importable", "thresholds", "vms"};
+    static const char *const kinds[] = {"apis",   "details",    "guest",
+                                        "hosts",  "hypervisor", "importable",
+                                        "ranges", "thresholds", "vms"};
 
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (!strcmp(kinds[i], kind))
@@ -334,6 +335,45 @@ read_thresholds(struct reader *r, struct err **err)
     return 0;
 }
 
+static int
+read_hypervisor(struct reader *r, struct err **err)
+{
+    struct cloudstack_params params = {0};
+    struct err *failure = NULL;
+    json_t *items = NULL;
+    int result;
+
+    vec_push(&params, ((struct cloudstack_param){"hypervisor", "KVM"}));
+    result = cloudstack_list(r->cs, "listHypervisorCapabilities", &params, &items, &failure);
+    vec_done(&params);
+    if (result < 0)
+        return note_failure(r, "hypervisor", &failure, err);
+    json_object_set_new(r->facts, "hypervisor", items);
+    return 0;
+}
+
+/* The addresses of a shared network are those of its ranges, and its cidr holds more. */
+static int
+read_ranges(struct reader *r, const struct subject *s, struct err **err)
+{
+    for (size_t i = 0; i < s->nics->count; i++) {
+        const struct preflight_nic *nic = &s->nics->items[i];
+        struct cloudstack_params params = {0};
+        const json_t *network;
+        int result;
+
+        (void)fact_find(r->facts, "network", nic->network_id, &network);
+        if (!nic->ip || strcasecmp(fact_text(network, "type"), "Shared") != 0)
+            continue;
+        vec_push(&params, ((struct cloudstack_param){"networkid", nic->network_id}));
+        result = list_for(r, "ranges", nic->network_id, "listVlanIpRanges", &params, err);
+        vec_done(&params);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* The words of rootDiskController and others.  Their answer is a map, which is no list to page. */
 static int
 read_details(struct reader *r, struct err **err)
@@ -437,17 +477,20 @@ look_at_dir(struct reader *r, const char *id, const json_t *pool)
         .path = fact_text(pool, "path"),
         .host = fact_text(pool, "ipaddress"),
         .state = fact_text(pool, "state"),
-        .is_userspace = r->is_userspace_nfs,
+        .is_userspace = r->config->storage.is_userspace_nfs,
+        .allows_unmounted = r->config->storage.allows_unmounted,
     };
     json_t *dir = json_object();
     CLEANUP(free_charp) char *path = NULL;
     CLEANUP(err_freep) struct err *error = NULL;
-    uint64_t free_bytes = 0;
+    uint64_t free_bytes = 0, floor = 0;
 
     if (storage_resolve(&description, &path, &error) == 0 &&
-        storage_free_bytes(path, &free_bytes, &error) == 0) {
+        storage_free_bytes(path, &free_bytes, &error) == 0 &&
+        storage_floor_bytes(path, &floor, &error) == 0) {
         json_object_set_new(dir, "path", text_or_mark(path));
         json_object_set_new(dir, "free", json_real((double)free_bytes));
+        json_object_set_new(dir, "floor", json_real((double)floor));
     } else {
         json_object_set_new(dir, "error", text_or_mark(err_message(error)));
         json_object_set_new(dir, "cure", text_or_mark(err_hint_text(error)));
@@ -500,11 +543,12 @@ read_importable(struct reader *r, struct err **err)
 /* ---- all of it -------------------------------------------------------------------------------- */
 
 int
-target_facts_read(struct cloudstack *cs, bool is_userspace_nfs, const struct subject *subjects,
-                  size_t count, json_t **ret_facts, struct err **err)
+target_facts_read(struct cloudstack *cs, const struct config *config,
+                  const struct subject *subjects, size_t count, json_t **ret_facts,
+                  struct err **err)
 {
     CLEANUP(json_freep) json_t *facts = json_object();
-    struct reader r = {.cs = cs, .facts = facts, .is_userspace_nfs = is_userspace_nfs};
+    struct reader r = {.cs = cs, .facts = facts, .config = config};
 
     json_object_set_new(facts, "version", text_or_mark(cloudstack_version(cs)));
     json_object_set(facts, "capability", (json_t *)cloudstack_capabilities(cs));
@@ -513,8 +557,11 @@ target_facts_read(struct cloudstack *cs, bool is_userspace_nfs, const struct sub
     for (size_t i = 0; i < count; i++)
         if (read_subject(&r, &subjects[i], err) < 0 || read_owner(&r, &subjects[i], err) < 0)
             return -1;
-    if (read_hosts(&r, err) < 0 || read_vms(&r, err) < 0 || read_thresholds(&r, err) < 0 ||
-        read_details(&r, err) < 0 || read_importable(&r, err) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (read_ranges(&r, &subjects[i], err) < 0)
+            return -1;
+    if (read_hosts(&r, err) < 0 || read_hypervisor(&r, err) < 0 || read_vms(&r, err) < 0 ||
+        read_thresholds(&r, err) < 0 || read_details(&r, err) < 0 || read_importable(&r, err) < 0)
         return -1;
     look_at_dirs(&r);
     *ret_facts = take(facts);

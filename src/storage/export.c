@@ -80,9 +80,10 @@ storage_nfs_export(const struct storage_pool *pool, char **ret_dir, struct err *
     CLEANUP(free_charp) char *url = NULL, *path = NULL;
     struct timespec now;
 
-    if (!io_has_nfs()) {
-        err_set(err, E_POOL, "this program was built without libnfs");
-        return err_hint(err, "set storage.nfs to mount");
+    if (!io_nfs_version()) {
+        err_set(err, E_POOL,
+                "this program was built without libnfs, which storage.nfs: userspace needs");
+        return err_hint(err, "set storage.nfs to mount, or build v2c-engine with libnfs");
     }
     if (storage_nfs_check(pool, err) < 0)
         return -1;

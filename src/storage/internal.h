@@ -13,6 +13,9 @@ struct storage_host {
     const char *agent_properties; /* is there where a CloudStack agent runs */
     const char *mount_root;       /* NFS pools are mounted at <mount_root>/<pool id> */
     const char *mount_argv[2];    /* the program, and an argument before all others or NULL */
+    const char *mount_nfs[2];     /* where mount looks for its helper; NULL: nowhere */
+    const char *filesystems;      /* proc(5) */
+    const char *modules;          /* <modules>/<release>/modules.dep, modules.builtin */
     int patience_ms;              /* with mount, and with a file system that does not answer */
 };
 extern const struct storage_host storage_this_host;
@@ -20,6 +23,9 @@ extern const struct storage_host storage_this_host;
 /* storage_resolve for @host. */
 int storage_resolve_on(const struct storage_host *host, const struct storage_pool *pool,
                        char **ret_dir, struct err **err);
+
+/* client.c: storage_look_at_nfs for @host. */
+void storage_look_at_nfs_on(const struct storage_host *host, struct storage_nfs_client *ret_client);
 
 /* ---- mounts.c --------------------------------------------------------------------------------- */
 
@@ -29,11 +35,16 @@ bool storage_lacks_mount(const char *dir, const char *fstab, const char *mounts,
                          char **ret_mount_point);
 
 struct storage_mount {
-    char *source, *type, *options;
+    char *point, *source, *type, *options;
 };
 void storage_mount_done(struct storage_mount *mount);
 /* What is mounted at @dir, the last when there are several; false when nothing is. */
 bool storage_find_mount(const char *dir, const char *mounts, struct storage_mount *ret_mount);
+/* What @dir, without symbolic links, lies on: the nearest mount at or above it; false when that cannot be
+ * told. */
+bool storage_find_mount_above(const char *dir, const char *mounts, struct storage_mount *ret_mount);
+/* Whether other hosts can have a file system of that type too, by its nature. */
+bool storage_is_shared_type(const char *type);
 
 /* ---- nfs.c ------------------------------------------------------------------------------------ */
 

@@ -177,14 +177,15 @@ storage_check_answers(const struct storage_host *host, const char *dir, struct e
     CLEANUP(storage_mount_done) struct storage_mount mount = {0};
     int status;
 
-    if (!storage_find_mount(dir, host->mounts, &mount) || strncmp(mount.type, "nfs", 3) != 0)
+    /* By its name: even to follow a link may hang. */
+    if (!storage_find_mount_above(dir, host->mounts, &mount) || !storage_is_shared_type(mount.type))
         return 0;
     if (child_run(&spec, host->patience_ms, MAX_OUTPUT, &output, &status, &failure) == 0 ||
         err_code(failure) != E_TIMEOUT)
         return 0; /* what is wrong then is said by who looks into it */
     err_set(err, E_POOL, "%s (%s) does not answer within %d s", dir, mount.source,
             host->patience_ms / 1000);
-    return err_hint(err, "see that the NFS server runs and can be reached; the kernel goes on by "
+    return err_hint(err, "see that its server runs and can be reached; the kernel goes on by "
                          "itself when it answers again");
 }
 

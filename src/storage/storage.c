@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -23,6 +24,9 @@ const struct storage_host storage_this_host = {
     .agent_properties = "/etc/cloudstack/agent/agent.properties",
     .mount_root = "/mnt",
     .mount_argv = {"mount", NULL},
+    .mount_nfs = {"/sbin/mount.nfs", "/usr/sbin/mount.nfs"},
+    .filesystems = "/proc/filesystems",
+    .modules = "/lib/modules",
     .patience_ms = 60000,
 };
 
@@ -104,6 +108,35 @@ check_directory(const struct storage_host *host, const char *dir, struct err **e
     return 0;
 }
 
+/* A directory that nothing is mounted at looks like the pool and takes the disks onto the root file system,
+ * where no KVM host ever sees them. */
+static int
+check_shared_mount(const struct storage_host *host, const struct storage_pool *pool,
+                   const char *dir, struct err **err)
+{
+    CLEANUP(storage_mount_done) struct storage_mount mount = {0};
+    CLEANUP(free_charp) char *real = realpath(dir, NULL);
+    CLEANUP(close_fdp) int fd = -1;
+    bool is_known;
+
+    if (!is_shared_mount_point(pool->type) || pool->allows_unmounted)
+        return 0;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* what mounts on demand does it now */
+    is_known = storage_find_mount_above(real ? real : dir, host->mounts, &mount);
+    if (is_known &&
+        (storage_is_shared_type(mount.type) ||
+         (!strcmp(mount.point, real ? real : dir) && strcmp(mount.type, "autofs") != 0)))
+        return 0;
+    err_set(err, E_POOL, "nothing is mounted at %s: it is a directory of %s (%s), mounted at %s",
+            dir, is_known ? mount.source : "an unknown file system", is_known ? mount.type : "?",
+            is_known ? mount.point : "a place that is not known");
+    return err_hint(
+        err,
+        "mount the shared file system at %s, as the KVM hosts have it; if they do see this very "
+        "directory, set storage.allow_unmounted_paths: true",
+        dir);
+}
+
 static int
 fail_write(const char *dir, int errnum, struct err **err)
 {
@@ -174,7 +207,8 @@ resolve(const struct storage_host *host, const struct storage_pool *pool, char *
     if (is_nfs(typed.type) && pool->is_userspace)
         return storage_nfs_export(&typed, ret_dir, err);
     if (find_dir(host, &typed, &dir, err) < 0 || storage_check_answers(host, dir, err) < 0 ||
-        check_directory(host, dir, err) < 0 || try_write(dir, err) < 0)
+        check_directory(host, dir, err) < 0 || check_shared_mount(host, &typed, dir, err) < 0 ||
+        try_write(dir, err) < 0)
         return -1;
     *ret_dir = take(dir);
     return 0;

@@ -1,8 +1,8 @@
 /* Starts, watches and restarts workers: one process a VM, so that a crash takes no other VM with it.
  *
- * A worker is this program's own executable with the hidden command `worker`.  Its fd 4 holds the credentials
- * of our environment, which its own does not have (child_take_secrets_over).  Its fd 3 is a pipe for
- * reports, one JSON object a line; what is no JSON object, or longer than 256 KiB, is dropped.  A worker
+ * A worker is this program's own executable with the hidden command `worker`, or another.  Its fd 4 (in
+ * V2C_SECRETS_FD) holds the credentials of our environment, which its own does not have
+ * (child_take_secrets_over).  Its fd 3 (in V2C_REPORT_FD) is a pipe for reports, one JSON object a line; what is no JSON object, or longer than 256 KiB, is dropped.  A worker
  * that fails says why in a last report {"error":{"code":"E_...","message":"...","hint":"..."}} and
  * exits with another status than 0; one that dies by a signal is started again after a while.  It stops
  * at the next checkpoint on SIGTERM or when its supervisor is gone.
@@ -21,7 +21,10 @@ struct err;
 struct supervisor_job {
     const char *label;       /* the VM's name, for messages */
     const char *const *argv; /* of the worker, after the program: "worker", "--spec", ... */
-    void *opaque;
+    int output_fd, error_fd; /* its stdout and stderr; 0: ours */
+    /* "NAME=value" of what is put into its environment, NULL terminated; goes through the fd of the
+     * credentials.  NULL: nothing but those of ours. */
+    const char *const *environment;
 };
 
 enum supervisor_event_kind {
@@ -37,6 +40,7 @@ struct supervisor_event {
     const json_t *report;    /* borrowed */
     const struct err *error; /* borrowed */
     int delay_ms;
+    int exit_status; /* of SUPERVISOR_ENDED; -1: there is none */
 };
 
 struct supervisor_options {

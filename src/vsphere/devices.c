@@ -29,8 +29,8 @@ free_controllers(struct controllers *controllers)
 }
 
 /* The repeated elements: "VirtualDevice" in an ArrayOfVirtualDevice, "device" in a whole hardware. */
-static const struct xml_node *
-first_device(const struct xml_node *devices)
+const struct xml_node *
+devices_first(const struct xml_node *devices)
 {
     const struct xml_node *first = xml_child(devices, "VirtualDevice");
 
@@ -75,7 +75,7 @@ read_key(const struct xml_node *device, const char *name, int32_t *ret_key, stru
 static int
 read_controllers(const struct xml_node *devices, struct controllers *to, struct err **err)
 {
-    for (const struct xml_node *d = first_device(devices); d; d = xml_next(d)) {
+    for (const struct xml_node *d = devices_first(devices); d; d = xml_next(d)) {
         struct controller c = {.bus = bus_of_type(d->xsi_type), .type = d->xsi_type};
         const char *shared = xml_child_text(d, "sharedBus");
 
@@ -268,7 +268,7 @@ devices_read_disks(const struct xml_node *devices, struct vsphere_disks *ret_dis
 
     if (read_controllers(devices, &controllers, err) < 0)
         return -1;
-    for (const struct xml_node *d = first_device(devices); d; d = xml_next(d)) {
+    for (const struct xml_node *d = devices_first(devices); d; d = xml_next(d)) {
         struct vsphere_disk disk;
 
         if (!xml_is_type(d, "VirtualDisk"))
@@ -306,8 +306,8 @@ vsphere_disk_address(const struct vsphere_disk *disk, char ret_text[32])
 
 /* ---- network cards ---- */
 
-static bool
-is_network_card(const struct xml_node *device)
+bool
+devices_is_card(const struct xml_node *device)
 {
     static const char *const types[] = {
         "VirtualE1000",   "VirtualE1000e",       "VirtualVmxnet",  "VirtualVmxnet2",
@@ -359,10 +359,10 @@ devices_read_nics(const struct xml_node *devices, struct vsphere_nics *ret_nics,
 {
     struct vsphere_nics nics = {0};
 
-    for (const struct xml_node *d = first_device(devices); d; d = xml_next(d)) {
+    for (const struct xml_node *d = devices_first(devices); d; d = xml_next(d)) {
         struct vsphere_nic nic = {0};
 
-        if (!is_network_card(d))
+        if (!devices_is_card(d))
             continue;
         if (read_key(d, "key", &nic.key, err) < 0) {
             devices_free_nics(&nics);
@@ -377,6 +377,28 @@ devices_read_nics(const struct xml_node *devices, struct vsphere_nics *ret_nics,
     if (nics.count)
         qsort(nics.items, nics.count, sizeof(nics.items[0]), compare_nics);
     *ret_nics = nics;
+    return 0;
+}
+
+int
+devices_read_starts(const struct xml_node *devices, struct vsphere_nic_starts *ret_starts,
+                    struct err **err)
+{
+    struct vsphere_nic_starts starts = {0};
+
+    for (const struct xml_node *d = devices_first(devices); d; d = xml_next(d)) {
+        const struct xml_node *connected = xml_path(d, "connectable", "startConnected", NULL);
+        struct vsphere_nic_start start = {.is_connected = xml_is_true(connected)};
+
+        if (!devices_is_card(d) || !connected)
+            continue;
+        if (read_key(d, "key", &start.key, err) < 0) {
+            vec_done(&starts);
+            return err_wrap(err, "a network card");
+        }
+        vec_push(&starts, start);
+    }
+    *ret_starts = starts;
     return 0;
 }
 
@@ -437,7 +459,7 @@ devices_free_nics(struct vsphere_nics *nics)
 bool
 devices_has_type(const struct xml_node *devices, const char *xsi_type)
 {
-    for (const struct xml_node *d = first_device(devices); d; d = xml_next(d))
+    for (const struct xml_node *d = devices_first(devices); d; d = xml_next(d))
         if (xml_is_type(d, xsi_type))
             return true;
     return false;

@@ -1,4 +1,4 @@
-/* Part of vsphere.h: what a preflight asks, of many VMs in few calls. */
+/* Part of vsphere.h: what is asked of many VMs in few calls. */
 #ifndef V2C_VSPHERE_FACTS_H
 #define V2C_VSPHERE_FACTS_H
 
@@ -33,6 +33,16 @@ void vsphere_vm_facts_done(struct vsphere_vm_facts *facts);
  * "", owned by the caller.  E_VSPHERE_PRIVILEGE when it may not even ask. */
 int vsphere_missing_privileges(struct vsphere *vsphere, const char *const *morefs, size_t count,
                                const char *const *privileges, char **ret_missing, struct err **err);
+
+struct vsphere_vm_snapshot {
+    char *vm_moref, *vm_name;
+    char *moref, *name;
+};
+VEC_DECLARE(vsphere_vm_snapshots, struct vsphere_vm_snapshot);
+/* The snapshots of all VMs, parents first. */
+int vsphere_list_snapshots(struct vsphere *vsphere, struct vsphere_vm_snapshots *ret,
+                           struct err **err);
+void vsphere_vm_snapshots_done(struct vsphere_vm_snapshots *snapshots);
 
 struct vsphere_datastore_state {
     char *moref, *name, *type; /* "VMFS", "NFS", "vsan", ... */

@@ -136,6 +136,12 @@ int devices_read_nics(const struct xml_node *devices, struct vsphere_nics *ret_n
 /* What `guest.net` (may be NULL) tells of the addresses of @nics. */
 void devices_read_addresses(const struct xml_node *guest_nics, struct vsphere_nics *nics);
 void devices_free_nics(struct vsphere_nics *nics);
+/* The cards that have such a setting, in the server's order. */
+int devices_read_starts(const struct xml_node *devices, struct vsphere_nic_starts *ret_starts,
+                        struct err **err);
+/* The first device; xml_next gives the others. */
+const struct xml_node *devices_first(const struct xml_node *devices);
+bool devices_is_card(const struct xml_node *device);
 bool devices_has_type(const struct xml_node *devices, const char *xsi_type);
 
 /* ---- snapshot.c ---- */

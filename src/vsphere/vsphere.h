@@ -17,6 +17,7 @@
 #include "base/vec.h"
 #include "net/net.h"
 #include "vsphere/facts.h"
+#include "vsphere/labels.h"
 
 struct err;
 struct vsphere;

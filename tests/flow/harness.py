@@ -202,6 +202,7 @@ class Engine:
                         "thumbprint": info["vcenter"]["sha256"]},
             "cloudstack": {"endpoint": cs["endpoint"], "api_key": cs["api_key"],
                            "secret_key": cs["secret_key"], "thumbprint": cs["sha256"]},
+            "storage": {"allow_unmounted_paths": True},  # the lab's is a directory of this machine
             "migration": {"vddk_path": info["vddk_path"], "control_dir": str(self.control),
                           "finalize_settle_seconds": 1, **migration},
         }

@@ -183,6 +183,21 @@ def test_every_bad_fact_of_the_target_is_told(make):
     assert findings(engine, engine.spec("web01"))[1] == 0  # as it was
 
 
+def test_a_shared_mount_point_at_which_nothing_is_mounted_is_refused_unless_it_is_allowed(make):
+    lab, engine = make(synthetic())
+    del engine.config["storage"]
+    spec = engine.spec("web01")
+    found, status = findings(engine, spec)
+    assert status == 1
+    assert "nothing is mounted at" in said(found["web01"], "target.pool", "failure")
+    text = engine.run(spec).fail()
+    assert "allow_unmounted_paths" in text
+    assert_untouched(lab)
+    engine.config["storage"] = {"allow_unmounted_paths": True}
+    found, _ = findings(engine, spec)
+    assert said(found["web01"], "target.pool", "pass")
+
+
 def test_a_uefi_vm_needs_a_host_that_can(make):
     lab, engine = make(synthetic(firmware="efi"),
                        changes=[change("host", "kvm1-host1", ueficapability=False)])
@@ -306,3 +321,70 @@ def test_a_hundred_vms_are_checked_in_a_few_calls(make, count):
     text = check(engine, spec).stdout
     assert "pass " not in text and "vm099: 0 failed" in text
     assert "pass " in check(engine, spec, "--all").stdout
+
+
+def on_shared(lab, address):
+    return {"4000": {"source_label": "Network adapter 1", "source_index": 0, "ip": address,
+                     "networkid": lab.info["cloudstack"]["networks"]["lab-shared"]}}
+
+
+def test_an_address_that_no_range_of_a_shared_network_has(make):
+    lab, engine = make(synthetic(), importvm_macaddress=True)
+    found, status = findings(engine, engine.spec("web01", nics=on_shared(lab, "192.168.77.40")))
+    assert status == 0 and "192.168.77.40" in said(found["web01"], "target.ip", "pass")
+    outside = engine.spec("web01", nics=on_shared(lab, "192.168.77.251"))
+    found, status = findings(engine, outside)
+    assert status == 1 and "none of the address ranges" in said(found["web01"], "target.ip", "failure")
+    assert "none of the address ranges" in engine.run(outside).fail()
+    assert_untouched(lab)
+
+
+def test_ranges_that_the_account_may_not_list_are_not_known(make):
+    lab, engine = make(synthetic(), importvm_macaddress=True,
+                       forbid=["listVlanIpRanges", "listHypervisorCapabilities"])
+    found, status = findings(engine, engine.spec("web01", nics=on_shared(lab, "192.168.77.251")))
+    assert status == 0 and "cannot be told" in said(found["web01"], "target.ip", "warning")
+    assert "cannot be told" in said(found["web01"], "target.volumes", "warning")
+
+
+def test_two_vms_that_are_to_have_one_address(make):
+    lab, engine = make(synthetic(), synthetic("twin"), importvm_macaddress=True)
+    found, status = findings(engine, engine.spec("web01", "twin", nics=on_shared(lab, "192.168.77.40")))
+    assert status == 1 and "web01 is to have 192.168.77.40" in said(found["twin"], "target.ip", "failure")
+    assert not said(found["web01"], "target.ip", "failure")
+
+
+def test_more_disks_than_cloudstack_attaches(make):
+    disks = [{"address": f"scsi0:{i}", "size": "1MiB", "seed": i + 1} for i in range(4)]
+    lab, engine = make(synthetic(disks=disks), changes=[change("hypervisorcapability", "kvm", maxdatavolumeslimit=2)])
+    found, status = findings(engine, engine.spec("web01"))
+    assert status == 1 and "3 data disks, CloudStack attaches 2" in said(found["web01"], "target.volumes", "failure")
+
+
+def test_as_many_disks_as_cloudstack_attaches(make):
+    """With importVm the root has a data disk's device id; the lab refuses the last one as the real one does."""
+    disks = [{"address": f"scsi0:{i}", "size": "1MiB", "seed": i + 1} for i in range(4)]
+    lab, engine = make(synthetic(disks=disks), changes=[change("hypervisorcapability", "kvm", maxdatavolumeslimit=3)])
+    spec = engine.spec("web01")
+    found, status = findings(engine, spec)
+    assert status == 0 and "the last is refused" in said(found["web01"], "target.volumes", "warning")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    engine.finalize(spec, "--now")
+    assert "deviceId should be 0,1,2,4-4" in run.fail()
+    lab.call("POST", "/cloudstack/change", change("hypervisorcapability", "kvm", maxdatavolumeslimit=4))
+    engine.run(spec).succeed()
+    engine.assert_migrated("web01")
+
+
+def test_the_shell_way_attaches_as_many_disks_as_cloudstack_says(make):
+    disks = [{"address": f"scsi0:{i}", "size": "1MiB", "seed": i + 1} for i in range(4)]
+    lab, engine = make(synthetic(disks=disks), changes=[change("hypervisorcapability", "kvm", maxdatavolumeslimit=3)])
+    spec = engine.spec("web01", import_method="shell")
+    found, status = findings(engine, spec)
+    assert status == 0 and "3 data disks, 3" in said(found["web01"], "target.volumes", "pass"), found
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    engine.finalize(spec, "--now")
+    run.succeed()
+    engine.assert_migrated("web01")

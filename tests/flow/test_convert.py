@@ -71,10 +71,14 @@ def target(engine, disk="0"):
     return engine.state_json("web01")["disks"][disk]["target_qcow2"]
 
 
-def is_converted(file):
-    done = subprocess.run(["qemu-io", "-r", "-f", "qcow2", "-c", "read -P 0xa5 1M 64k", file],
+def read_back(file, pattern, at, length):
+    done = subprocess.run(["qemu-io", "-r", "-f", "qcow2", "-c", f"read -P {pattern} {at} {length}", file],
                           capture_output=True, text=True)
-    return "verification failed" not in done.stdout
+    return done.returncode == 0 and "verification failed" not in done.stdout + done.stderr
+
+
+def is_converted(file):
+    return read_back(file, 0xa5, "1M", "64k")
 
 
 def assert_converted(engine, lab):
@@ -191,6 +195,7 @@ def test_a_commit_that_is_killed_is_repeated_and_nothing_is_copied_over_it(world
     cut_over(engine, run)
     tools.until_hangs(run)
     run.kill_all()
+    assert subprocess.run(["qemu-img", "check", target(engine)], capture_output=True).returncode == 3  # leaks
     engine.run(spec).succeed()
     assert_converted(engine, lab)
     assert len(tools.calls()) == 1
@@ -316,6 +321,113 @@ def test_a_host_without_virt_v2v_is_told_of_before_the_first_snapshot(world):
     text = engine.run(engine.spec("web01")).fail()
     assert "there is no virt-v2v-in-place" in text
     assert lab.snapshots("web01") == [] and lab.vm("web01")["power"] == "on"
+
+
+LARGE_DISK = [{"address": "scsi0:0", "size": "64MiB", "fill": 20, "seed": 1}]
+
+
+@pytest.fixture
+def small_pool(world):
+    """As world, with a pool whose file system tests can make smaller."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    lab, engine, tools = world(LARGE_DISK)
+    pool = lab.info["cloudstack"]["storagepath"]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", pool], check=True)
+    yield lab, engine, tools, pool
+    for run in engine.runs:
+        if run.is_running():
+            run.kill_all()
+    lab.stop()
+    subprocess.run(["umount", "-l", pool], check=True)
+
+
+def make_room(pool):
+    subprocess.run(["mount", "-o", "remount,size=4g", pool], check=True)
+
+
+def test_a_pool_that_fills_during_the_conversion_ends_it_and_gets_its_room_back(small_pool):
+    lab, engine, tools, pool = small_pool
+    tools.say(behaviour="fill")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    text = run.fail()
+    assert f"the file system of pool {pool} was full" in text and "the target disks are as they were" in text
+    assert "hint: make room there and run it again; or start the source VM, and deltas go on" in text
+    assert engine.status(spec)[0]["last_error_code"] == "E_NO_SPACE"
+    assert engine.status(spec)[0]["current_stage"] == "converting"
+    assert not is_alive(tools.companion())
+    assert_untouched(engine, lab)
+    # Too little is told before anything is begun; then deltas go on, and another cutover goes through.
+    tools.say(behaviour="convert")
+    text = engine.run(spec).fail()
+    assert f"the file system of pool {pool} has" in text and "a conversion may need 1024" in text
+    assert_untouched(engine, lab)
+    assert len(tools.calls()) == 1
+    make_room(pool)
+    lab.power("web01", "on")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    engine.until_rounds("web01", engine.status(spec)[0]["delta_rounds"] + 1, run)
+    engine.finalize(spec, "--now")
+    run.succeed()
+    assert_converted(engine, lab)
+
+
+def test_a_pool_without_room_for_a_conversion_keeps_the_source_on(small_pool):
+    lab, engine, tools, pool = small_pool
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    subprocess.run(["mount", "-o", "remount,size=512m", pool], check=True)
+    engine.finalize(spec, "--now")
+    text = run.fail()
+    assert "the source stays on" in text and "a conversion in it is not begun with less than 1.0 GiB" in text
+    assert lab.vm("web01")["power"] == "on" and lab.count("vsphere.ShutdownGuest") == 0
+
+
+def test_a_conversion_that_has_no_room_to_be_put_into_the_copy_is_dropped(small_pool):
+    lab, engine, tools, pool = small_pool
+    tools.say(amount="16", then="shrink")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    text = run.fail()
+    assert f"the file system of pool {pool} has" in text and "putting the conversion into the copy" in text
+    assert engine.status(spec)[0]["last_error_code"] == "E_NO_SPACE"
+    assert_untouched(engine, lab)
+    (tools.dir / "then").unlink()
+    make_room(pool)
+    engine.run(spec).succeed()
+    assert_converted(engine, lab)
+
+
+def test_a_commit_whose_pool_is_full_waits_for_room_and_is_repeated(small_pool):
+    lab, engine, tools, pool = small_pool
+    tools.say(amount="16", commit="full")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    cut_over(engine, run)
+    until(lambda: "Waiting for space" in run.text() or not run.is_running(), "the run to wait for space")
+    assert "No space left on device" in run.text() and "then the conversion is put into the copy" in run.text()
+    assert pool in engine.status(spec)[0]["waits_for_space"]
+    assert not engine.state_json("web01").get("virt_v2v_done")
+    assert lab.state()["cloudstack"]["vms"] == [] and lab.vm("web01")["power"] == "off"
+    assert list(Path(target(engine)).parent.glob(".v2c-vm-*/*.qcow2"))
+    # Neither a crash nor a stop changes that.
+    run.kill_all()
+    run = engine.run(spec)
+    until(lambda: "Waiting for space" in run.text() or not run.is_running(), "the second run to wait for space")
+    run.interrupt()
+    run.fail()
+    run = engine.run(spec)
+    until(lambda: "Waiting for space" in run.text() or not run.is_running(), "the third run to wait for space")
+    make_room(pool)
+    run.succeed()
+    assert_converted(engine, lab)
+    assert read_back(target(engine), 0x5a, "24M", "16M")
+    assert len(tools.calls()) == 1
 
 
 def test_forgetting_a_migration_takes_its_overlays_along(world):

@@ -240,6 +240,18 @@ def test_doctor_says_what_files_are_written_through(tmp_path):
         assert findings(done)["file I/O"]["found"].startswith(backend)
 
 
+def test_doctor_tells_both_ways_to_nfs_and_what_is_in_use(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("storage: {nfs: mount}\n")
+    found = findings(call("doctor", "--config", path, "--json"))
+    assert "mount" in found["NFS mounts"]["found"] or found["NFS mounts"]["level"] == "warning"
+    assert "libnfs" in found["userspace NFS"]["found"] and "not used" in found["userspace NFS"]["found"]
+    path.write_text("storage: {nfs: userspace}\n")
+    found = findings(call("doctor", "--config", path, "--json"))
+    assert "NFS mounts" not in found
+    assert found["userspace NFS"]["level"] == "ok" and "not used" not in found["userspace NFS"]["found"]
+
+
 def test_doctor_without_a_configuration_says_so(tmp_path):
     (tmp_path / "empty").mkdir()
     done = call("doctor", "--json", cwd=tmp_path / "empty")

@@ -235,6 +235,32 @@ def enable_cbt(vm):
     assert vm.config.changeTrackingEnabled
 
 
+def test_name_annotation_and_cards_can_be_changed_and_nothing_else(lab, si, web):
+    before, files = web.config.changeVersion, web.config.files.vmPathName
+    card = next(d for d in web.config.hardware.device if d.key == 4001)
+    card.connectable.startConnected = False
+    WaitForTask(web.ReconfigVM_Task(vim.vm.ConfigSpec(
+        name="web01-50%25", annotation="a line\nand <another>",
+        deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)])))
+    try:
+        assert web.name == web.config.name == web.summary.config.name == "web01-50%25"
+        assert web.config.annotation == web.summary.config.annotation == "a line\nand <another>"
+        starts = {d.key: d.connectable.startConnected for d in web.config.hardware.device if 4000 <= d.key < 5000}
+        assert starts == {4000: True, 4001: False}
+        assert web.config.changeVersion != before and web.config.files.vmPathName == files
+        for spec in (vim.vm.ConfigSpec(numCPUs=4), vim.vm.ConfigSpec(name="50%"),
+                     vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(
+                         operation="remove", device=card)])):
+            with pytest.raises(vmodl.fault.InvalidArgument):
+                web.ReconfigVM_Task(spec)
+        fails(web.ReconfigVM_Task(vim.vm.ConfigSpec(name="still01")), vim.fault.DuplicateName)
+    finally:
+        card.connectable.startConnected = True
+        WaitForTask(web.ReconfigVM_Task(vim.vm.ConfigSpec(
+            name="web01", annotation="",
+            deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)])))
+
+
 def test_snapshot_has_the_frozen_file_and_the_vm_a_new_one(web):
     before = disks(web)[2000].backing.fileName
     snap = snapshot(web, "mine", quiesce=True)

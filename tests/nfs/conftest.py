@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,17 +26,21 @@ def server(tmp_path):
 @pytest.fixture
 def make(tmp_path):
     """make(vm, ...) -> (lab, engine, server): the lab's pools are exports of a real NFS server, and nothing is
-    mounted."""
+    mounted.  With @size the export is a file system of its own, of that size."""
     if ganesha.why_not():
         pytest.skip(ganesha.why_not())
-    started = []
+    started, mounted = [], []
 
-    def start(*vms, access="RW", squash="No_Root_Squash", **cloudstack):
+    def start(*vms, size=None, access="RW", squash="No_Root_Squash", **cloudstack):
         pools = [{"kind": "storagepool", "name": "primary",
                   "set": {"type": "NetworkFilesystem", "ipaddress": "127.0.0.1"}}]
         lab = harness.Lab(tmp_path, harness.scenario(*vms, changes=pools, **cloudstack))
         started.append(lab)
-        server = ganesha.Ganesha(tmp_path / "nfs", lab.info["cloudstack"]["storagepath"], access, squash)
+        pool = lab.info["cloudstack"]["storagepath"]
+        if size:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", pool], check=True)
+            mounted.append(pool)
+        server = ganesha.Ganesha(tmp_path / "nfs", pool, access, squash)
         engine = harness.Engine(tmp_path, lab)
         engine.config["storage"] = {"nfs": "userspace"}
         engine.environment["V2C_NFS_PORTS"] = server.ports
@@ -63,3 +68,5 @@ def make(tmp_path):
             thing.kill()
         else:
             thing.stop()
+    for pool in mounted:
+        subprocess.run(["umount", "-l", pool], check=True)

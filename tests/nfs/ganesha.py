@@ -13,13 +13,13 @@ PRELOAD = BUILD / "tests/nfs/libnfs-preload.so"
 
 CONFIG = """
 NFS_CORE_PARAM {{
-    Bind_addr = 127.0.0.1; NFS_Port = {nfs}; MNT_Port = {mount};
+    Bind_addr = {address}; NFS_Port = {nfs}; MNT_Port = {mount};
     Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
-    Protocols = 3; mount_path_pseudo = true;
+    Protocols = {protocols}; mount_path_pseudo = true;
 }}
 NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = "{dir}/recovery"; }}
 EXPORT_DEFAULTS {{ Access_Type = {access}; Squash = {squash}; SecType = sys; Transports = TCP;
-                  Protocols = 3; PrivilegedPort = false; }}
+                  Protocols = {protocols}; PrivilegedPort = false; }}
 EXPORT {{ Export_Id = 1; Path = {export}; Pseudo = {export}; FSAL {{ Name = VFS; }} }}
 LOG {{ Default_Log_Level = EVENT; }}
 """
@@ -40,14 +40,17 @@ def free_port():
 
 
 class Ganesha:
-    def __init__(self, directory, export, access="RW", squash="No_Root_Squash"):
+    def __init__(self, directory, export, access="RW", squash="No_Root_Squash", keeps=True, protocols="3"):
+        """With @keeps it keeps copies of what is committed, for lose_what_is_not_committed."""
+        self.keeps = keeps
         self.dir = Path(directory)
         (self.dir / "recovery").mkdir(parents=True)
         (self.dir / "committed").mkdir()
         self.export = Path(export)
         self.nfs, self.mount = free_port(), free_port()
         (self.dir / "ganesha.conf").write_text(CONFIG.format(
-            nfs=self.nfs, mount=self.mount, dir=self.dir, export=export, access=access, squash=squash))
+            address="127.0.0.1", nfs=self.nfs, mount=self.mount, dir=self.dir, export=export, access=access,
+            squash=squash, protocols=protocols))
         self.process = None
         self.second = 0
         self.start()
@@ -64,7 +67,9 @@ class Ganesha:
         while int(time.time()) <= self.second + 1:  # its write verifier is the second in which it starts
             time.sleep(0.05)
         self.second = int(time.time())
-        env = {**os.environ, "LD_PRELOAD": str(PRELOAD), "V2C_COMMITTED": str(self.dir / "committed")}
+        env = {**os.environ, "LD_PRELOAD": str(PRELOAD)}
+        if self.keeps:
+            env["V2C_COMMITTED"] = str(self.dir / "committed")
         self.process = subprocess.Popen(
             ["ganesha.nfsd", "-F", "-f", self.dir / "ganesha.conf", "-L", self.dir / "ganesha.log",
              "-p", self.dir / "ganesha.pid", "-N", "NIV_EVENT"],

@@ -1,6 +1,7 @@
 """Whole migrations into a real NFS server's export, without a mount."""
 
 import os
+import subprocess
 
 from harness import synthetic, until
 
@@ -42,6 +43,22 @@ def test_server_that_restarts_in_mid_copy_and_lost_what_was_not_committed(make):
     assert server.lose_what_is_not_committed() > 0
     server.start()
     finish(engine, spec, run)
+
+
+def test_export_that_fills_is_said_and_the_copy_goes_on_by_itself_when_there_is_room(make):
+    lab, engine, server = make(synthetic(), size="6m")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    until(lambda: "Waiting for space" in run.text(), "the run to wait for space")
+    assert "No space left" in engine.log("web01") or "are left in its pool" in engine.log("web01")
+    until(lambda: engine.status(spec)[0]["waits_for_space"], "the status to say so")
+    assert run.is_running() and not lab.snapshots("web01")  # that would grow all the while
+    subprocess.run(["mount", "-o", "remount,size=256m", server.export], check=True)
+    engine.until_rounds("web01", 1, run)
+    assert not engine.status(spec)[0]["waits_for_space"]
+    engine.finalize(spec)
+    run.succeed()
+    engine.assert_migrated("web01")
 
 
 def test_export_that_squashes_root_is_refused_before_anything_is_touched(make):

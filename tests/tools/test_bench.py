@@ -75,6 +75,17 @@ class Running(BenchTest):
         self.assertEqual(len(kept["cases"]), 5)
         self.assertEqual(len(kept["checks"]), 2)
 
+    def test_a_row_with_a_server_of_its_own(self):
+        _, out, kept = self.quick("nfs-tmpfs")
+        if os.geteuid() != 0 or not os.path.exists(os.path.join(BUILD, "bench/v2c-raw-nfs")):
+            self.assertRegex(kept["error"], "needs root|is missing: build it")
+            return
+        self.assertIsNone(kept["error"])
+        self.assertEqual(len(kept["cases"]), 4)
+        self.assertIn("speed x libnfs", out)
+        for case in kept["cases"].values():
+            self.assertGreater(case["runs"][0]["server_cpu_s"], 0)
+
     def test_metadata_beyond_the_limit_is_a_miss(self):
         waste = 'dd if=/dev/urandom of="$target" bs=1M count=20 oflag=append conv=notrunc status=none'
         status, out, kept = self.quick("thin", self.altered_copy(waste))

@@ -81,7 +81,8 @@ every_key_is_read(void **state)
                   "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: uefi,\n"
                   "  bootmode: secure, rootdiskcontroller: r, nicadapter: a, account: acc,\n"
                   "  domainid: d, projectid: p}\n"
-                  "virt: {run_virt_v2v: true, virtio_iso: /iso}\n",
+                  "virt: {run_virt_v2v: true, virtio_iso: /iso}\n"
+                  "storage: {nfs: userspace, allow_unmounted_paths: true}\n",
                   sha256);
     config = load(text, &warnings);
     assert_string_equal(warnings, "");
@@ -129,6 +130,27 @@ every_key_is_read(void **state)
     assert_string_equal(config->defaults.project_id, "p");
     assert_true(config->virt.run_virt_v2v);
     assert_string_equal(config->virt.virtio_iso, "/iso");
+    assert_true(config->storage.is_userspace_nfs);
+    assert_true(config->storage.allows_unmounted);
+}
+
+static void
+storage_is_mounted_unless_it_is_said(void **state)
+{
+    static const char *const texts[] = {"{}", "storage:\n", "storage: {nfs: mount}",
+                                        "storage: {nfs: Mount, allow_unmounted_paths: no}"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        CLEANUP(config_freep) struct config *config = load(texts[i], NULL);
+
+        assert_false(config->storage.is_userspace_nfs);
+        assert_false(config->storage.allows_unmounted);
+    }
+    assert_refused("storage: {nfs: kernel}\n", "config.yaml:1: storage.nfs: expected ");
+    assert_refused("storage: {allow_unmounted_paths: /mnt}\n",
+                   "config.yaml:1: storage.allow_unmounted_paths: expected ");
+    assert_refused("storage: {nfs_options: x}\n", "nfs_options");
+    assert_refused("storage: userspace\n", "expected a map");
 }
 
 static void
@@ -419,6 +441,7 @@ main(void)
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(zero_and_blank_mean_not_set),
         cmocka_unit_test(a_host_has_its_own_limit_or_that_of_each),
+        cmocka_unit_test(storage_is_mounted_unless_it_is_said),
         cmocka_unit_test(limits_that_are_none_are_refused),
         cmocka_unit_test(the_environment_overrides_the_file),
         cmocka_unit_test(vc_password_fills_in_for_a_missing_password_only),

@@ -86,6 +86,11 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "domainid",
                                        "extents",
                                        "on_failure",
+                                       "mark_source",
+                                       "note",
+                                       "rename",
+                                       "suffix",
+                                       "disconnect_nics",
                                        "import_method",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
@@ -98,6 +103,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "bandwidth_limit",
                                        "host_bandwidth_limit",
                                        "host_bandwidth",
+                                       "allow_unmounted_paths",
                                        NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
@@ -128,6 +134,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                         sizeof(full->migration.vddk));
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
+    assert_int_equal(full->storage.allows_unmounted, plain->storage.allows_unmounted);
 }
 
 static void
@@ -158,6 +165,11 @@ the_example_configuration_shows_every_key(void **state)
                                        "workdir",
                                        "extents",
                                        "on_failure",
+                                       "mark_source",
+                                       "note",
+                                       "rename",
+                                       "suffix",
+                                       "disconnect_nics",
                                        "import_method",
                                        "max_handles_per_host",
                                        "max_inflight_mib",
@@ -190,7 +202,10 @@ the_example_configuration_shows_every_key(void **state)
                                        "virt",
                                        "run_virt_v2v",
                                        "virtio_iso",
-                                       "timeout_seconds"};
+                                       "timeout_seconds",
+                                       "storage",
+                                       "nfs",
+                                       "allow_unmounted_paths"};
     CLEANUP(free_charp) char *text = copy("config.yaml");
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -237,6 +252,11 @@ the_example_spec_shows_every_key(void **state)
                                        "shutdown_mode",
                                        "extents",
                                        "on_failure",
+                                       "mark_source",
+                                       "note",
+                                       "rename",
+                                       "suffix",
+                                       "disconnect_nics",
                                        "run_virt_v2v",
                                        "import_method",
                                        "start_vm_after_import",

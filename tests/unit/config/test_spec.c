@@ -590,6 +590,26 @@ files_that_are_no_spec_are_refused(void **state)
     assert_refused("vms: {name: x}\n", "spec.yaml:1: vms: expected a list, not a map");
 }
 
+static void
+marks_of_the_vm_win_over_those_of_its_file(void **state)
+{
+    CLEANUP(spec_list_done)
+    struct spec_list specs =
+        load("defaults: {migration: {mark_source: {note: true, rename: true}}}\n"
+             "vms:\n  - vm: {name: x}\n    " TARGET
+             "    migration: {mark_source: {rename: false, suffix: _old}}\n");
+    const struct config_mark *mark = &specs.items[0]->mark_source;
+
+    assert_int_equal(mark->note, 1);
+    assert_int_equal(mark->rename, 0);
+    assert_int_equal(mark->disconnect_nics, 0);
+    assert_string_equal(mark->suffix, "_old");
+    assert_refused("vm: {name: x}\nmigration: {mark_source: {suffix: a/b}}\n" TARGET,
+                   "without %, quotes and slashes");
+    assert_refused("vm: {name: x}\nmigration: {mark_source: {colour: red}}\n" TARGET,
+                   "unknown key");
+}
+
 /* ---- writing ---- */
 
 static void
@@ -625,7 +645,7 @@ a_written_spec_reads_back_the_same(void **state)
         "manual,\n"
         "  extents: cbt, on_failure: power_on_source, start_vm_after_import: true, "
         "bandwidth_limit: '22:00-06:00 none, "
-        "5MiB/s'}\n"
+        "5MiB/s', mark_source: {note: true, suffix: ' (gone)', disconnect_nics: yes}}\n"
         "target: {cloudstack: {zoneid: '007', clusterid: 'true', storageid: s, networkid: n,\n"
         "  serviceofferingid: so, diskofferingid: do, ostypeid: o, boottype: UEFI,\n"
         "  bootmode: Secure, rootdiskcontroller: r, nicadapter: a, account: acc, domainid: d,\n"
@@ -673,6 +693,11 @@ a_written_spec_holds_what_was_merged(void **state)
                               "  on_failure: \"keep\"\n"
                               "  import_method: \"importvm\"\n"
                               "  start_vm_after_import: false\n"
+                              "  mark_source:\n"
+                              "    note: false\n"
+                              "    rename: false\n"
+                              "    suffix: \"-migrated\"\n"
+                              "    disconnect_nics: false\n"
                               "  vddk:\n"
                               "    transports: \"nbdssl:nbd\"\n"
                               "    compression: none\n"
@@ -778,6 +803,7 @@ main(void)
         cmocka_unit_test(a_bandwidth_limit_follows_the_time_of_day),
         cmocka_unit_test(a_vm_without_a_bandwidth_limit_takes_the_defaults),
         cmocka_unit_test(a_bandwidth_limit_that_is_none_is_refused),
+        cmocka_unit_test(marks_of_the_vm_win_over_those_of_its_file),
         cmocka_unit_test(a_written_spec_reads_back_the_same),
         cmocka_unit_test(a_written_spec_holds_what_was_merged),
     };

@@ -32,6 +32,7 @@ static const char target[] =
     "'disk_offering':{'do1':{'id':'do1','name':'any','iscustomized':true,'storagetype':'shared',"
     "'state':'Active','encrypt':false}},"
     "'os_type':{'os1':{'id':'os1','description':'Debian 12'}},"
+    "'hypervisor':[{'hypervisor':'KVM','hypervisorversion':'default','maxdatavolumeslimit':64}],"
     "'thresholds':{'z1':{'used':0.85,'allocated':0.85}},"
     "'details':{'rootDiskController':['virtio','scsi'],'nicAdapter':['virtio']}}";
 

@@ -151,6 +151,53 @@ room_is_counted_for_all_vms_together(void **state)
 }
 
 static void
+two_vms_do_not_have_one_address_on_one_network(void **state)
+{
+    struct pair pair;
+
+    pair_init(&pair);
+    good_set(&pair.a, "network", "n1", "{'id':'n1','name':'blue','cidr':'10.1.1.0/24'}");
+    pair.a.nics.items[0].ip = pair.b.nics.items[0].ip = "10.1.1.7";
+    pair.a.spec.import_method = pair.b.spec.import_method = CONFIG_IMPORT_SHELL;
+    pair_judge(&pair);
+    expect(&pair.b.findings, "target.ip", PREFLIGHT_FAILURE, "web01 is to have 10.1.1.7");
+    assert_null(find_finding(&pair.a.findings, "target.ip", PREFLIGHT_FAILURE));
+    preflight_findings_done(&pair.b.findings);
+    pair.a.spec.import_method = CONFIG_IMPORT_VM; /* gets another address: it cannot be told */
+    pair_judge(&pair);
+    expect(&pair.b.findings, "target.ip", PREFLIGHT_WARNING, "10.1.1.7");
+    preflight_findings_done(&pair.b.findings);
+    pair.b.nics.items[0].ip = "10.1.1.8";
+    pair_judge(&pair);
+    assert_null(find_finding(&pair.b.findings, "target.ip", PREFLIGHT_WARNING));
+    pair_done(&pair);
+}
+
+static void
+a_conversion_needs_room_beside_the_copy(void **state)
+{
+    struct pair pair;
+
+    pair_init(&pair);
+    pair_judge(&pair);
+    assert_null(find_finding(&pair.common, "target.conversion_space", PREFLIGHT_PASS));
+    preflight_findings_done(&pair.common);
+    pair.b.spec.run_virt_v2v = true;
+    pair_judge(&pair);
+    expect(&pair.common, "target.conversion_space", PREFLIGHT_PASS, "1.0 GiB");
+    preflight_findings_done(&pair.common);
+    /* 81.5 GiB: the disks may leave 1.5 */
+    good_set(&pair.a, "dir", "p1", "{'path':'/p','free':87509958656,'floor':1073741824}");
+    pair_judge(&pair);
+    expect(&pair.common, "target.conversion_space", PREFLIGHT_WARNING, "the 2.0 GiB");
+    preflight_findings_done(&pair.common);
+    good_set(&pair.a, "dir", "p1", "{'path':'/p','free':1610612736,'floor':1073741824}");
+    pair_judge(&pair);
+    expect(&pair.common, "target.conversion_space", PREFLIGHT_FAILURE, "less than 2.0 GiB");
+    pair_done(&pair);
+}
+
+static void
 cloudstacks_books_count_too(void **state)
 {
     struct pair pair;
@@ -325,6 +372,8 @@ main(void)
         cmocka_unit_test(the_boot_disk_goes_to_the_targets_pool_whatever_the_spec_says_of_it),
         cmocka_unit_test(entries_for_disks_that_are_not_there_are_refused),
         cmocka_unit_test(room_is_counted_for_all_vms_together),
+        cmocka_unit_test(two_vms_do_not_have_one_address_on_one_network),
+        cmocka_unit_test(a_conversion_needs_room_beside_the_copy),
         cmocka_unit_test(cloudstacks_books_count_too),
         cmocka_unit_test(limits_are_counted_for_all_vms_of_an_owner),
         cmocka_unit_test(what_is_unlimited_is_enough),

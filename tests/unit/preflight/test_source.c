@@ -165,6 +165,10 @@ missing_privileges_are_named(void **state)
             (g.subject.missing_privileges = "VirtualMachine.Config.ChangeTracking",
              g.vm.is_cbt_enabled = false),
             "source.privileges", FAILURE, "ChangeTracking");
+    SPOILED(rules,
+            (g.subject.missing_privileges = "VirtualMachine.Config.Rename",
+             g.spec.mark_source.rename = 1),
+            "source.privileges", WARNING, "Rename");
     SPOILED(rules, g.subject.missing_privileges = "VirtualMachine.Interact.PowerOff",
             "source.privileges", WARNING, "PowerOff");
     SPOILED(rules,

@@ -10,6 +10,7 @@ rules(struct good *g)
     target_offering_rules(&g->subject, g->facts, &g->findings);
     target_network_rules(&g->subject, g->facts, &g->findings);
     target_address_rules(&g->subject, g->facts, &g->findings);
+    target_volume_rules(&g->subject, g->facts, &g->findings);
     target_import_rules(&g->subject, g->facts, &g->findings);
     target_owner_rules(&g->subject, g->facts, &g->findings);
 }
@@ -28,7 +29,7 @@ a_good_target_passes_everything(void **state)
              (const char *const[]){"target.api", "target.zone", "target.cluster", "target.hosts",
                                    "target.pool", "target.service_offering", "target.disk_offering",
                                    "target.os_type", "target.network", "target.mac", "target.name",
-                                   NULL};
+                                   "target.volumes", NULL};
          *check; check++)
         if (!find_finding(&g.findings, *check, PREFLIGHT_PASS))
             fail_msg("%s was not looked at", *check);
@@ -421,6 +422,82 @@ an_address_must_be_one_of_the_network_and_free(void **state)
             "target.ip", FAILURE, "VM x has it");
 }
 
+#define SHARED                                                                                     \
+    (SET("network", "n1",                                                                          \
+         "{'id':'n1','name':'blue','type':'Shared','zoneid':'z1','cidr':'10.1.1.0/24'}"),          \
+     SHELL)
+#define RANGES                                                                                     \
+    SET("ranges", "n1",                                                                            \
+        "[{'startipv6':'fd00::1'},{'startip':'10.1.1.9','endip':'10.1.1.11'},"                     \
+        "{'startip':'10.1.1.200','endip':'10.1.1.210'}]")
+
+static void
+an_address_on_a_shared_network_must_be_in_one_of_its_ranges(void **state)
+{
+    SPOILED(rules, (SHARED, RANGES, KEEP("10.1.1.9")), "target.ip", PASS, "10.1.1.9");
+    SPOILED(rules, (SHARED, RANGES, KEEP("10.1.1.11")), "target.ip", PASS, "10.1.1.11");
+    SPOILED(rules, (SHARED, RANGES, KEEP("10.1.1.205")), "target.ip", PASS, "10.1.1.205");
+    SPOILED(rules, (SHARED, RANGES, KEEP("10.1.1.8")), "target.ip", FAILURE, "none of the address");
+    SPOILED(rules, (SHARED, RANGES, KEEP("10.1.1.12")), "target.ip", FAILURE,
+            "none of the address");
+    SPOILED(rules, (SHARED, SET("ranges", "n1", "[]"), KEEP("10.1.1.8")), "target.ip", PASS,
+            "10.1.1.8");
+    SPOILED(rules, (SHARED, SET("unread", "ranges", "'no role'"), KEEP("10.1.1.8")), "target.ip",
+            WARNING, "cannot be told: no role");
+}
+
+static void
+two_nics_of_a_vm_do_not_share_an_address(void **state)
+{
+    struct good g;
+
+    good_init(&g);
+    KEEP("10.1.1.7");
+    vec_push(&g.nics,
+             ((struct preflight_nic){.key = "4001", .network_id = "n2", .ip = "10.1.1.7"}));
+    rules(&g);
+    expect(&g.findings, "target.ip", PREFLIGHT_WARNING, "both are to have 10.1.1.7");
+    good_done(&g);
+}
+
+static void
+many_disks_rules(struct good *g)
+{
+    struct preflight_disk items[10] = {{.is_boot = true}};
+    struct preflight_disks disks = {.items = items, .count = ARRAY_SIZE(items)};
+
+    g->subject.disks = &disks;
+    target_volume_rules(&g->subject, g->facts, &g->findings);
+    g->subject.disks = &g->disks;
+}
+
+static void
+only_so_many_data_volumes_are_attached(void **state)
+{
+#define LIMIT(number)                                                                              \
+    SET("hypervisor", NULL,                                                                        \
+        "[{'hypervisor':'KVM','hypervisorversion':'default','maxdatavolumeslimit':" number "}]")
+    SPOILED(rules, (void)0, "target.volumes", PASS, "1 data disks, 64");
+    SPOILED(rules, LIMIT("0"), "target.volumes", PASS, "1 data disks, 6 ");
+    SPOILED(rules, SET("hypervisor", NULL, "[]"), "target.volumes", PASS, "1 data disks, 6 ");
+    SPOILED(rules, json_object_del(g.facts, "hypervisor"), "target.volumes", WARNING,
+            "cannot be told");
+    SPOILED(many_disks_rules, LIMIT("8"), "target.volumes", FAILURE, "9 data disks");
+    SPOILED(many_disks_rules, LIMIT("9"), "target.volumes", WARNING, "the last is refused");
+    SPOILED(many_disks_rules, (LIMIT("9"), SHELL), "target.volumes", PASS, "9 data disks");
+    SPOILED(many_disks_rules, LIMIT("10"), "target.volumes", PASS, "9 data disks");
+    /* A row of the hosts' version counts before the default; which of two is taken nobody knows. */
+#define VERSIONS                                                                                   \
+    SET("hypervisor", NULL,                                                                        \
+        "[{'hypervisor':'KVM','hypervisorversion':'default','maxdatavolumeslimit':64},"            \
+        "{'hypervisor':'KVM','hypervisorversion':'8','maxdatavolumeslimit':5}]")
+    SPOILED(many_disks_rules, (VERSIONS, SET("hosts", "z1", "[{'hypervisorversion':'8'}]")),
+            "target.volumes", FAILURE, "attaches 5");
+    SPOILED(many_disks_rules,
+            (VERSIONS, SET("hosts", "z1", "[{'hypervisorversion':'8'},{'hypervisorversion':'9'}]")),
+            "target.volumes", WARNING, "attaches 5");
+}
+
 static void
 an_old_server_may_have_been_patched(void **state)
 {
@@ -514,6 +591,9 @@ main(void)
         cmocka_unit_test(a_shell_keeps_macs_and_refuses_what_deploying_would),
         cmocka_unit_test(a_placeholder_keeps_the_first_mac_of_an_old_server),
         cmocka_unit_test(an_address_must_be_one_of_the_network_and_free),
+        cmocka_unit_test(an_address_on_a_shared_network_must_be_in_one_of_its_ranges),
+        cmocka_unit_test(two_nics_of_a_vm_do_not_share_an_address),
+        cmocka_unit_test(only_so_many_data_volumes_are_attached),
         cmocka_unit_test(an_old_server_may_have_been_patched),
         cmocka_unit_test(the_guest_id_chooses_the_os_type),
         cmocka_unit_test(an_os_type_is_found_by_mapping_then_table_then_kind),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -299,6 +300,52 @@ local_storage_is_for_its_own_host(void **state)
     free(resolved);
 }
 
+static void
+what_mounting_needs_is_looked_for(void **state)
+{
+    struct storage_nfs_client client;
+    struct storage_host other = host;
+    CLEANUP(free_charp) char *filesystems = file_join(dir, "filesystems"), *modules = NULL;
+    CLEANUP(free_charp) char *dep = NULL, *builtin = NULL;
+    struct utsname name;
+    struct err *err = NULL;
+
+    assert_int_equal(uname(&name), 0);
+    modules = xasprintf("%s/modules", dir);
+    dep = xasprintf("%s/%s/modules.dep", modules, name.release);
+    builtin = xasprintf("%s/%s/modules.builtin", modules, name.release);
+    other.filesystems = filesystems;
+    other.modules = modules;
+    write_text(filesystems, "nodev\tnfsd\n\text4\n");
+    storage_look_at_nfs_on(&other, &client);
+    assert_null(client.program);
+    assert_int_equal(client.kernel, STORAGE_UNKNOWN); /* no modules: a kernel of one's own */
+    assert_false(client.has_agent);
+
+    assert_int_equal(chmod(script, 0700), 0);
+    other.mount_nfs[1] = script;
+    write_text(agent, "");
+    *strrchr(dep, '/') = '\0';
+    assert_ok(file_make_dirs(dep, 0700, &err), &err);
+    dep[strlen(dep)] = '/';
+    write_text(dep, "kernel/fs/nfsd/nfsd.ko: kernel/fs/lockd/lockd.ko\n");
+    write_text(builtin, "kernel/fs/ext4/ext4.ko\n");
+    storage_look_at_nfs_on(&other, &client);
+    assert_string_equal(client.program, script);
+    assert_int_equal(client.kernel, STORAGE_NO);
+    assert_true(client.has_agent);
+
+    write_text(dep, "kernel/fs/nfs/nfs.ko.xz: kernel/fs/lockd/lockd.ko.xz\n");
+    storage_look_at_nfs_on(&other, &client);
+    assert_int_equal(client.kernel, STORAGE_YES);
+    write_text(dep, "");
+    write_text(filesystems, "nodev\tnfs\n");
+    storage_look_at_nfs_on(&other, &client);
+    assert_int_equal(client.kernel, STORAGE_YES);
+    if (geteuid() != 0)
+        assert_false(client.may_mount);
+}
+
 int
 main(void)
 {
@@ -312,6 +359,7 @@ main(void)
         cmocka_unit_test_setup(a_mount_that_hangs_ends, begin),
         cmocka_unit_test_setup(answers_that_are_no_export_never_reach_a_command_line, begin),
         cmocka_unit_test_setup(two_at_once_mount_once, begin),
+        cmocka_unit_test_setup(what_mounting_needs_is_looked_for, begin),
         cmocka_unit_test_setup(local_storage_is_for_its_own_host, begin),
     };
 

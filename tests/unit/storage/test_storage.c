@@ -29,11 +29,16 @@ remove_dir(void **state)
     return system(command);
 }
 
+/* A plain directory will do, but in the tests of what else may be there. */
 static struct storage_pool
 pool_at(const char *path)
 {
-    return (struct storage_pool){
-        .id = "3333", .name = "smp1", .type = "SharedMountPoint", .path = path, .state = "Up"};
+    return (struct storage_pool){.id = "3333",
+                                 .name = "smp1",
+                                 .type = "SharedMountPoint",
+                                 .path = path,
+                                 .state = "Up",
+                                 .allows_unmounted = true};
 }
 
 static void
@@ -187,6 +192,81 @@ a_mount_point_of_fstab_that_is_not_mounted_is_noticed(void **state)
     assert_false(storage_lacks_mount("/mnt/pool one", "/no/such/file", mounts, &none));
 }
 
+/* What is said of the shared mount point @path, on a host with these mounts, after / and in the format of
+ * fstab(5); the caller frees.  NULL: it is accepted. */
+static struct err *
+judge_mount(const char *path, const char *more)
+{
+    CLEANUP(free_charp) char *mounts = file_join(dir, "mounts"), *resolved = NULL;
+    CLEANUP(free_charp) char *text = xasprintf("/dev/sda1 / ext4 rw 0 0\n%s", more);
+    struct storage_host host = storage_this_host;
+    struct storage_pool pool = pool_at(path);
+    struct err *err = NULL;
+
+    assert_ok(file_replace(mounts, text, strlen(text), 0600, &err), &err);
+    host.fstab = "/dev/null";
+    host.mounts = mounts;
+    pool.allows_unmounted = false;
+    if (storage_resolve_on(&host, &pool, &resolved, &err) == 0)
+        assert_string_equal(resolved, path);
+    else
+        assert_null(resolved);
+    return err;
+}
+
+static void
+a_shared_mount_point_must_be_mounted(void **state)
+{
+    CLEANUP(free_charp) char *link = xasprintf("%s.link", dir);
+    /* @first, the directory, @second, and with @third the directory and it. */
+    static const struct {
+        const char *first, *second, *third;
+        bool is_good;
+    } cases[] = {
+        {"/dev/sdb ", " ext4 rw 0 0\n", "", true},
+        {"systemd-1 ", " autofs rw 0 0\nnas:/x ", " nfs4 rw 0 0\n", true},
+        {"nas:/x /tmp nfs rw 0 0\nnone /mnt", " none rw 0 0\n", "", true},
+        {"gv0 /tmp fuse.glusterfs rw 0 0\nnone /mnt", " none rw 0 0\n", "", true},
+        {"lun /tmp gfs2 rw 0 0\nnone /mnt", " none rw 0 0\n", "", true},
+        {"none /mnt", " none rw 0 0\n", "", false},
+        {"/dev/sda5 /tmp ext4 rw 0 0\nnone /mnt", " none rw 0 0\n", "", false},
+        {"tmpfs ", "/below tmpfs rw 0 0\n", "", false},
+        {"tmpfs ", "x tmpfs rw 0 0\n", "", false},
+        {"systemd-1 ", " autofs rw 0 0\n", "", false},
+        {"nas:/x / nfs rw 0 0\n/dev/sda5 /tmp ext4 rw 0 0\nnone /mnt", " none rw 0 0\n", "", false},
+    };
+
+    assert_int_equal(symlink(dir, link), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_charp)
+        char *mounts = xasprintf("%s%s%s%s%s", cases[i].first, dir, cases[i].second,
+                                 *cases[i].third ? dir : "", cases[i].third);
+        struct err *err = judge_mount(dir, mounts), *by_link = judge_mount(link, mounts);
+
+        if (!err != cases[i].is_good || !by_link != cases[i].is_good)
+            fail_msg("%s with %s", cases[i].is_good ? "refused" : "accepted", mounts);
+        if (!err)
+            continue;
+        assert_contains(err_hint_text(err), "allow_unmounted_paths");
+        assert_err_says(&err, E_POOL, "nothing is mounted at ");
+        err_free(by_link);
+    }
+    assert_int_equal(unlink(link), 0);
+}
+
+static void
+storage_of_this_host_need_not_be_mounted(void **state)
+{
+    CLEANUP(free_charp) char *resolved = NULL;
+    struct storage_pool pool = pool_at(dir);
+    struct err *err = NULL;
+
+    pool.type = "Filesystem";
+    pool.host = "127.0.0.1";
+    pool.allows_unmounted = false;
+    assert_ok(storage_resolve(&pool, &resolved, &err), &err);
+}
+
 static void
 free_space_is_what_the_file_system_says(void **state)
 {
@@ -217,6 +297,8 @@ main(void)
         cmocka_unit_test(a_directory_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_name_that_is_missing_is_replaced_by_the_id),
         cmocka_unit_test(a_mount_point_of_fstab_that_is_not_mounted_is_noticed),
+        cmocka_unit_test(a_shared_mount_point_must_be_mounted),
+        cmocka_unit_test(storage_of_this_host_need_not_be_mounted),
         cmocka_unit_test(free_space_is_what_the_file_system_says),
     };
 

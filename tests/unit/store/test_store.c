@@ -61,7 +61,9 @@ a_newer_schema_is_refused_and_left_alone(void **state)
 static void
 make_first_schema(void)
 {
-    exec_raw("DROP TABLE round; DROP TABLE timing; DROP TABLE setting;"
+    exec_raw("DROP TRIGGER migration_is_gone; DROP TABLE job; DROP TABLE wave; DROP TABLE account;"
+             "DROP TABLE access; DROP TABLE environment; DROP TABLE audit;"
+             "DROP TABLE round; DROP TABLE timing; DROP TABLE setting;"
              "ALTER TABLE migration DROP COLUMN bios_uuid;"
              "ALTER TABLE migration DROP COLUMN datacenter;"
              "ALTER TABLE disk DROP COLUMN verified_at;"

@@ -1,0 +1,141 @@
+/* The threads that answer requests, each with a store of its own.  Those that ask other servers have threads
+ * of their own, so that a vCenter that hangs never holds up a status. */
+#include "api/internal.h"
+#include "base/log.h"
+
+#define QUICK_THREADS 4
+#define SLOW_THREADS  6
+#define MAX_WAITING   512 /* of one lane; more are refused at once */
+
+struct lane_queue {
+    VEC_DECLARE(, struct request *)
+    waiting; /* first come, first served; `next` is the head */
+    size_t next;
+    pthread_cond_t ready;
+};
+
+struct lane_thread {
+    struct lanes *lanes;
+    enum lane lane;
+    struct store *store;
+    pthread_t thread;
+};
+
+struct lanes {
+    struct api *api;
+    pthread_mutex_t mutex;
+    struct lane_queue queues[2];
+    struct lane_thread threads[QUICK_THREADS + SLOW_THREADS];
+    size_t started;
+    bool is_stopping;
+};
+
+/* NULL when it is stopping and nothing waits. */
+static struct request *
+pop(struct lanes *lanes, enum lane lane)
+{
+    struct lane_queue *q = &lanes->queues[lane];
+    struct request *r = NULL;
+
+    SCOPE_LOCK(&lanes->mutex);
+    while (q->next == q->waiting.count && !lanes->is_stopping)
+        pthread_cond_wait(&q->ready, &lanes->mutex);
+    if (q->next < q->waiting.count)
+        r = q->waiting.items[q->next++];
+    if (q->next == q->waiting.count)
+        q->next = q->waiting.count = 0;
+    return r;
+}
+
+static void *
+work(void *opaque)
+{
+    struct lane_thread *t = opaque;
+    struct request *r;
+
+    while ((r = pop(t->lanes, t->lane))) {
+        struct MHD_Connection *connection = r->connection;
+
+        r->store = t->store;
+        route_answer(r);
+        r->store = NULL;
+        MHD_resume_connection(connection); /* it may be freed from here on */
+    }
+    return NULL;
+}
+
+void
+lanes_push(struct lanes *lanes, struct request *r)
+{
+    struct lane_queue *q = &lanes->queues[r->route->lane];
+
+    SCOPE_LOCK(&lanes->mutex);
+    if (lanes->is_stopping || q->waiting.count - q->next >= MAX_WAITING) {
+        CLEANUP(err_freep) struct err *busy = NULL;
+
+        err_set(&busy, E_REQUEST, "the service is busy");
+        answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, busy);
+        MHD_resume_connection(r->connection);
+        return;
+    }
+    vec_push(&q->waiting, r);
+    pthread_cond_signal(&q->ready);
+}
+
+static int
+start_thread(struct lanes *lanes, enum lane lane, struct err **err)
+{
+    struct lane_thread *t = &lanes->threads[lanes->started];
+    int errnum;
+
+    *t = (struct lane_thread){.lanes = lanes, .lane = lane};
+    if (store_open(lanes->api->options.control_dir, false, &t->store, err) < 0)
+        return -1;
+    errnum = pthread_create(&t->thread, NULL, work, t);
+    if (errnum) {
+        store_closep(&t->store);
+        return err_set_errno(err, E_MEMORY, errnum, "starting a thread");
+    }
+    lanes->started++;
+    return 0;
+}
+
+int
+lanes_start(struct api *api, struct lanes **ret, struct err **err)
+{
+    struct lanes *lanes = xcalloc(1, sizeof(*lanes));
+    int rc = 0;
+
+    lanes->api = api;
+    pthread_mutex_init(&lanes->mutex, NULL);
+    pthread_cond_init(&lanes->queues[LANE_QUICK].ready, NULL);
+    pthread_cond_init(&lanes->queues[LANE_SLOW].ready, NULL);
+    for (size_t i = 0; i < QUICK_THREADS + SLOW_THREADS && rc == 0; i++)
+        rc = start_thread(lanes, i < QUICK_THREADS ? LANE_QUICK : LANE_SLOW, err);
+    if (rc < 0) {
+        lanes_stop(lanes);
+        return -1;
+    }
+    *ret = lanes;
+    return 0;
+}
+
+void
+lanes_stop(struct lanes *lanes)
+{
+    if (!lanes)
+        return;
+    pthread_mutex_lock(&lanes->mutex);
+    lanes->is_stopping = true;
+    pthread_cond_broadcast(&lanes->queues[LANE_QUICK].ready);
+    pthread_cond_broadcast(&lanes->queues[LANE_SLOW].ready);
+    pthread_mutex_unlock(&lanes->mutex);
+    for (size_t i = 0; i < lanes->started; i++) {
+        (void)pthread_join(lanes->threads[i].thread, NULL);
+        store_closep(&lanes->threads[i].store);
+    }
+    vec_done(&lanes->queues[LANE_QUICK].waiting);
+    vec_done(&lanes->queues[LANE_SLOW].waiting);
+    pthread_mutex_destroy(&lanes->mutex);
+    free(lanes);
+}

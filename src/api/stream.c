@@ -1,0 +1,583 @@
+/* Server-sent events: one thread makes them, at most one a job and quarter of a second, and every client gets
+ * the same bytes.
+ *
+ * A client that does not read fast enough is told to read everything anew. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define STEP_MS         250
+#define PROGRESS_MS     2000
+#define KEEP_ALIVE_MS   15000
+#define SAMPLE_MS       5000
+#define SAMPLES         720 /* an hour */
+#define HISTORY         1024
+#define MAX_JOB_SAMPLES 1000
+#define MAX_QUEUED      256 /* of one client */
+#define BLOCK_SIZE      16384
+
+struct event {
+    unsigned references;
+    uint64_t sequence;
+    size_t length;
+    char data[];
+};
+
+struct sample {
+    int64_t at;
+    uint64_t rate;
+};
+
+struct client {
+    struct hub *hub;
+    struct MHD_Connection *connection;
+    VEC_DECLARE(, struct event *)
+    queued;
+    size_t offset; /* in the first */
+    bool is_suspended;
+};
+
+struct live {
+    int64_t job;
+    char *job_id;
+    char *stage;
+    int64_t progress;
+    struct queue_live said;
+    bool is_changed;
+    VEC_DECLARE(, struct sample)
+    samples;         /* thinned out when they become many */
+    unsigned every;  /* each how many samples are kept */
+    unsigned passed; /* since the last */
+};
+
+struct hub {
+    struct api *api;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool is_started, is_stopping;
+    uint64_t boot, sequence;
+    VEC_DECLARE(, struct client *)
+    clients;
+    VEC_DECLARE(, struct event *)
+    history; /* oldest first */
+    VEC_DECLARE(, char *)
+    touched; /* job ids */
+    VEC_DECLARE(, struct live)
+    lives;
+    struct sample samples[SAMPLES];
+    size_t sample_count;
+    int64_t next_progress_ms, next_keep_alive_ms, next_sample_ms;
+};
+
+static void
+drop(struct event *event)
+{
+    if (--event->references == 0)
+        free(event);
+}
+
+/* ---- clients: under the mutex --------------------------------------------------------------------- */
+
+static struct event *
+make_event(struct hub *hub, const char *kind, const char *data)
+{
+    CLEANUP(free_charp) char *text = NULL;
+    struct event *event;
+
+    if (kind)
+        text = xasprintf("id: %" PRIx64 "-%" PRIu64 "\nevent: %s\ndata: %s\n\n", hub->boot,
+                         ++hub->sequence, kind, data);
+    else
+        text = xasprintf(": %s\n\n", data);
+    event = xcalloc(1, sizeof(*event) + strlen(text));
+    event->references = 1;
+    event->sequence = hub->sequence;
+    event->length = strlen(text);
+    memcpy(event->data, text, event->length);
+    return event;
+}
+
+static void
+push(struct client *client, struct event *event)
+{
+    if (client->queued.count >= MAX_QUEUED) {
+        /* Keep the first, which may be half sent. */
+        struct event *reset = make_event(client->hub, "reset", "{}");
+
+        for (size_t i = 1; i < client->queued.count; i++)
+            drop(client->queued.items[i]);
+        client->queued.count = 1;
+        vec_push(&client->queued, reset);
+    }
+    event->references++;
+    vec_push(&client->queued, event);
+    if (client->is_suspended) {
+        client->is_suspended = false;
+        MHD_resume_connection(client->connection);
+    }
+}
+
+/* Takes @event. */
+static void
+broadcast(struct hub *hub, struct event *event, bool is_kept)
+{
+    for (size_t i = 0; i < hub->clients.count; i++)
+        push(hub->clients.items[i], event);
+    if (!is_kept) {
+        drop(event);
+        return;
+    }
+    if (hub->history.count == HISTORY) {
+        drop(hub->history.items[0]);
+        memmove(hub->history.items, hub->history.items + 1,
+                (HISTORY - 1) * sizeof(hub->history.items[0]));
+        hub->history.count--;
+    }
+    vec_push(&hub->history, event);
+}
+
+/* libmicrohttpd's thread asks for what is to be sent. */
+static ssize_t
+read_client(void *opaque, uint64_t position, char *buffer, size_t max)
+{
+    struct client *client = opaque;
+    struct hub *hub = client->hub;
+    size_t sent = 0;
+
+    SCOPE_LOCK(&hub->mutex);
+    while (client->queued.count && sent < max) {
+        struct event *event = client->queued.items[0];
+        size_t n = MIN(max - sent, event->length - client->offset);
+
+        memcpy(buffer + sent, event->data + client->offset, n);
+        sent += n;
+        client->offset += n;
+        if (client->offset < event->length)
+            break;
+        client->offset = 0;
+        drop(event);
+        client->queued.count--;
+        memmove(client->queued.items, client->queued.items + 1,
+                client->queued.count * sizeof(client->queued.items[0]));
+    }
+    if (sent)
+        return (ssize_t)sent;
+    if (hub->is_stopping)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    client->is_suspended = true;
+    MHD_suspend_connection(client->connection);
+    return 0;
+}
+
+static void
+free_client(void *opaque)
+{
+    struct client *client = opaque;
+    struct hub *hub = client->hub;
+    size_t kept = 0;
+
+    SCOPE_LOCK(&hub->mutex);
+    for (size_t i = 0; i < hub->clients.count; i++)
+        if (hub->clients.items[i] != client)
+            hub->clients.items[kept++] = hub->clients.items[i];
+    hub->clients.count = kept;
+    for (size_t i = 0; i < client->queued.count; i++)
+        drop(client->queued.items[i]);
+    vec_done(&client->queued);
+    free(client);
+}
+
+/* What came after @last_id, when that is known. */
+static void
+catch_up(struct hub *hub, struct client *client, const char *last_id)
+{
+    uint64_t boot = 0, sequence = 0;
+    size_t first = hub->history.count;
+
+    if (!last_id || !*last_id)
+        return;
+    if (sscanf(last_id, "%" SCNx64 "-%" SCNu64, &boot, &sequence) != 2 || boot != hub->boot ||
+        sequence > hub->sequence ||
+        (hub->history.count && hub->history.items[0]->sequence > sequence + 1)) {
+        struct event *reset = make_event(hub, "reset", "{}");
+
+        push(client, reset);
+        drop(reset);
+        return;
+    }
+    while (first > 0 && hub->history.items[first - 1]->sequence > sequence)
+        first--;
+    for (size_t i = first; i < hub->history.count; i++)
+        push(client, hub->history.items[i]);
+}
+
+struct MHD_Response *
+hub_subscribe(struct hub *hub, struct MHD_Connection *connection, const char *last_id)
+{
+    struct client *client = xcalloc(1, sizeof(*client));
+    struct MHD_Response *response;
+    struct event *hello;
+
+    client->hub = hub;
+    client->connection = connection;
+    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE, read_client, client,
+                                                 free_client);
+    if (!response) {
+        free(client);
+        return NULL;
+    }
+    (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    SCOPE_LOCK(&hub->mutex);
+    hello = make_event(hub, NULL, "v2c-engine");
+    push(client, hello);
+    drop(hello);
+    catch_up(hub, client, last_id);
+    vec_push(&hub->clients, client);
+    return response;
+}
+
+/* ---- what happens ------------------------------------------------------------------------------- */
+
+static struct live *
+find_live(struct hub *hub, int64_t job)
+{
+    for (size_t i = 0; i < hub->lives.count; i++)
+        if (hub->lives.items[i].job == job)
+            return &hub->lives.items[i];
+    return NULL;
+}
+
+static void
+forget_live(struct hub *hub, int64_t job)
+{
+    struct live *live = find_live(hub, job);
+
+    if (!live)
+        return;
+    free(live->job_id);
+    free(live->stage);
+    vec_done(&live->samples);
+    *live = hub->lives.items[--hub->lives.count];
+}
+
+void
+hub_touch(struct hub *hub, const struct store_job *job)
+{
+    SCOPE_LOCK(&hub->mutex);
+    if (job->state != JOB_RUNNING && job->state != JOB_WAITING)
+        forget_live(hub, job->id);
+    for (size_t i = 0; i < hub->touched.count; i++)
+        if (!strcmp(hub->touched.items[i], job->job_id))
+            return;
+    vec_push(&hub->touched, xstrdup(job->job_id));
+}
+
+void
+hub_progress(struct hub *hub, const struct store_job *job, const struct queue_live *said)
+{
+    struct live *live;
+
+    SCOPE_LOCK(&hub->mutex);
+    live = find_live(hub, job->id);
+    if (!live) {
+        vec_push(&hub->lives, ((struct live){.job = job->id, .job_id = xstrdup(job->job_id)}));
+        live = &hub->lives.items[hub->lives.count - 1];
+    }
+    live->said = *said;
+    live->progress = job->progress;
+    free(live->stage);
+    live->stage = xstrdup(job->stage);
+    live->is_changed = true;
+}
+
+bool
+hub_live(struct hub *hub, int64_t job, struct queue_live *ret)
+{
+    const struct live *live;
+
+    SCOPE_LOCK(&hub->mutex);
+    live = find_live(hub, job);
+    if (live)
+        *ret = live->said;
+    return live;
+}
+
+void
+hub_gone(struct hub *hub, const char *job_id)
+{
+    json_t *data = json_pack("{s:s}", "id", job_id);
+    CLEANUP(free_charp) char *text = json_dumps(data, JSON_COMPACT);
+
+    json_decref(data);
+    SCOPE_LOCK(&hub->mutex);
+    if (text)
+        broadcast(hub, make_event(hub, "gone", text), true);
+}
+
+void
+api_job_changed(void *api, const struct store_job *job)
+{
+    hub_touch(((struct api *)api)->hub, job);
+}
+
+void
+api_job_progress(void *api, const struct store_job *job, const struct queue_live *live)
+{
+    hub_progress(((struct api *)api)->hub, job, live);
+}
+
+static json_t *
+sample_json(const struct sample *sample)
+{
+    return json_pack("{s:o, s:I}", "at", json_time(sample->at), "bytes_per_s",
+                     (json_int_t)sample->rate);
+}
+
+json_t *
+hub_job_throughput(struct hub *hub, int64_t job)
+{
+    json_t *array = json_array();
+    const struct live *live;
+
+    SCOPE_LOCK(&hub->mutex);
+    live = find_live(hub, job);
+    for (size_t i = 0; live && i < live->samples.count; i++)
+        json_array_append_new(array, sample_json(&live->samples.items[i]));
+    return array;
+}
+
+uint64_t
+hub_rate(struct hub *hub)
+{
+    uint64_t rate = 0;
+
+    SCOPE_LOCK(&hub->mutex);
+    for (size_t i = 0; i < hub->lives.count; i++)
+        rate += hub->lives.items[i].said.rate_bytes_per_s;
+    return rate;
+}
+
+json_t *
+hub_throughput(struct hub *hub)
+{
+    json_t *array = json_array();
+
+    SCOPE_LOCK(&hub->mutex);
+    for (size_t i = 0; i < MIN(hub->sample_count, SAMPLES); i++) {
+        size_t first = hub->sample_count > SAMPLES ? hub->sample_count % SAMPLES : 0;
+
+        json_array_append_new(array, sample_json(&hub->samples[(first + i) % SAMPLES]));
+    }
+    return array;
+}
+
+/* ---- the thread --------------------------------------------------------------------------------- */
+
+/* "data" of a `job` event; NULL when the job is gone. */
+static char *
+describe(struct hub *hub, struct job_context *context, const char *job_id)
+{
+    struct store_job job = {0};
+    json_t *object = NULL;
+    char *text;
+
+    if (store_job_get(context->store, job_id, &job, NULL) < 0)
+        return NULL;
+    object = job_json(context, &job, false, NULL);
+    store_job_done(&job);
+    text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    return text;
+}
+
+/* The store is read outside the mutex: it may wait for a writer. */
+static void
+tell_touched(struct hub *hub, struct store *store)
+{
+    struct job_context context;
+    VEC_DECLARE(, char *)
+    ids = {0};
+
+    pthread_mutex_lock(&hub->mutex);
+    for (size_t i = 0; i < hub->touched.count; i++)
+        vec_push(&ids, hub->touched.items[i]);
+    hub->touched.count = 0;
+    pthread_mutex_unlock(&hub->mutex);
+    if (ids.count && job_context_load(hub->api, store, &context, NULL) == 0) {
+        for (size_t i = 0; i < ids.count; i++) {
+            CLEANUP(free_charp) char *text = describe(hub, &context, ids.items[i]);
+
+            SCOPE_LOCK(&hub->mutex);
+            if (text)
+                broadcast(hub, make_event(hub, "job", text), true);
+        }
+        job_context_done(&context);
+    }
+    for (size_t i = 0; i < ids.count; i++)
+        free(ids.items[i]);
+    vec_done(&ids);
+}
+
+/* One event for all jobs: what a thousand clients are sent is small, and made once. */
+static void
+tell_progress(struct hub *hub)
+{
+    json_t *array = json_array();
+    CLEANUP(free_charp) char *text = NULL;
+
+    for (size_t i = 0; i < hub->lives.count; i++) {
+        struct live *live = &hub->lives.items[i];
+
+        if (!live->is_changed)
+            continue;
+        live->is_changed = false;
+        json_array_append_new(
+            array, json_pack("{s:s, s:f, s:I, s:o}", "id", live->job_id, "progress",
+                             (double)live->progress / 100, "rate_bytes_per_s",
+                             (json_int_t)live->said.rate_bytes_per_s, "eta_s",
+                             live->said.eta_s >= 0 ? json_integer(live->said.eta_s) : json_null()));
+    }
+    if (json_array_size(array))
+        text = json_dumps(array, JSON_COMPACT | JSON_REAL_PRECISION(5));
+    json_decref(array);
+    if (text)
+        broadcast(hub, make_event(hub, "progress", text), false);
+}
+
+static void
+sample_job(struct live *live, int64_t now)
+{
+    live->every = MAX(live->every, 1);
+    if (++live->passed < live->every)
+        return;
+    live->passed = 0;
+    if (live->samples.count == MAX_JOB_SAMPLES) {
+        for (size_t i = 0; i < MAX_JOB_SAMPLES / 2; i++)
+            live->samples.items[i] = live->samples.items[2 * i];
+        live->samples.count = MAX_JOB_SAMPLES / 2;
+        live->every *= 2;
+    }
+    vec_push(&live->samples, ((struct sample){now, live->said.rate_bytes_per_s}));
+}
+
+static void
+take_sample(struct hub *hub)
+{
+    struct sample *sample = &hub->samples[hub->sample_count++ % SAMPLES];
+
+    *sample = (struct sample){.at = clock_wall_s()};
+    for (size_t i = 0; i < hub->lives.count; i++) {
+        sample->rate += hub->lives.items[i].said.rate_bytes_per_s;
+        sample_job(&hub->lives.items[i], sample->at);
+    }
+}
+
+static bool
+is_due(int64_t *next_ms, int64_t every_ms)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (now < *next_ms)
+        return false;
+    *next_ms = now + every_ms;
+    return true;
+}
+
+static void *
+run_hub(void *opaque)
+{
+    struct hub *hub = opaque;
+    CLEANUP(store_closep) struct store *store = NULL;
+
+    if (store_open(hub->api->options.control_dir, false, &store, NULL) < 0)
+        log_warning("events of jobs cannot be sent: the store cannot be opened");
+    for (;;) {
+        struct timespec until;
+
+        if (store)
+            tell_touched(hub, store);
+        SCOPE_LOCK(&hub->mutex);
+        if (is_due(&hub->next_progress_ms, PROGRESS_MS))
+            tell_progress(hub);
+        if (is_due(&hub->next_sample_ms, SAMPLE_MS))
+            take_sample(hub);
+        if (is_due(&hub->next_keep_alive_ms, KEEP_ALIVE_MS))
+            broadcast(hub, make_event(hub, NULL, "still here"), false);
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += STEP_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        if (!hub->is_stopping)
+            (void)pthread_cond_timedwait(&hub->wake, &hub->mutex, &until);
+        if (hub->is_stopping)
+            return NULL;
+    }
+}
+
+struct hub *
+hub_new(struct api *api)
+{
+    struct hub *hub = xcalloc(1, sizeof(*hub));
+
+    hub->api = api;
+    hub->boot = (uint64_t)clock_wall_ms();
+    pthread_mutex_init(&hub->mutex, NULL);
+    pthread_cond_init(&hub->wake, NULL);
+    return hub;
+}
+
+void
+hub_start(struct hub *hub)
+{
+    hub->is_started = pthread_create(&hub->thread, NULL, run_hub, hub) == 0;
+    if (!hub->is_started)
+        log_warning("events of jobs cannot be sent: no thread can be started");
+}
+
+/* Clients are resumed, and see the end of the stream; libmicrohttpd frees them afterwards, before the hub
+ * is freed by api_stop's caller. */
+static void
+end_clients(struct hub *hub)
+{
+    SCOPE_LOCK(&hub->mutex);
+    hub->is_stopping = true;
+    pthread_cond_broadcast(&hub->wake);
+    for (size_t i = 0; i < hub->clients.count; i++)
+        if (hub->clients.items[i]->is_suspended) {
+            hub->clients.items[i]->is_suspended = false;
+            MHD_resume_connection(hub->clients.items[i]->connection);
+        }
+}
+
+void
+hub_stop(struct hub *hub)
+{
+    end_clients(hub);
+    if (hub->is_started)
+        (void)pthread_join(hub->thread, NULL);
+    hub->is_started = false;
+}
+
+void
+hub_free(struct hub *hub)
+{
+    for (size_t i = 0; i < hub->history.count; i++)
+        drop(hub->history.items[i]);
+    for (size_t i = 0; i < hub->touched.count; i++)
+        free(hub->touched.items[i]);
+    while (hub->lives.count)
+        forget_live(hub, hub->lives.items[0].job);
+    vec_done(&hub->history);
+    vec_done(&hub->touched);
+    vec_done(&hub->lives);
+    vec_done(&hub->clients);
+    pthread_mutex_destroy(&hub->mutex);
+    pthread_cond_destroy(&hub->wake);
+    free(hub);
+}

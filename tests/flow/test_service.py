@@ -1,0 +1,160 @@
+"""`v2c-engine serve`: jobs through the API, and what outlasts the service."""
+
+import pytest
+
+import harness
+from service import Service
+
+
+@pytest.fixture
+def serve(make):
+    """serve(vm, ...) -> (lab, engine, service)"""
+    services = []
+
+    def start(*vms, arguments=(), migration=None, **more):
+        lab, engine = make(*vms, migration={"parallel_vms": 3, **(migration or {})}, **more)
+        service = Service(engine, *arguments).start()
+        services.append(service)
+        return lab, engine, service
+
+    yield start
+    for service in services:
+        if service.process.poll() is None:
+            service.kill_all()
+
+
+def test_health_needs_nobody_and_everything_else_somebody(serve):
+    lab, engine, service = serve(harness.synthetic())
+    assert service.call("GET", "/health", role=None) == {"status": "ok"}
+    for method, path in (("GET", "/api/v1/jobs"), ("GET", "/metrics"), ("GET", "/environments"),
+                         ("GET", "/migration/jobs"), ("GET", "/api/v1/stream"),
+                         ("POST", "/migration/start"), ("GET", "/vmware/vms")):
+        answer = service.request(method, path, role=None)
+        assert answer.status == 401, (path, answer.status)
+        assert "detail" in answer.json()
+
+
+def test_a_job_migrates_a_vm(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: j["state"] == "waiting" and j["delta_rounds"] >= 1, "deltas")
+    service.act(job, "finalize")
+    done = service.until_state(job, "completed", "failed")
+    assert done["state"] == "completed", done
+    engine.assert_migrated("web01")
+
+
+def test_a_killed_service_goes_on_by_itself(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: j["state"] == "waiting" and j["delta_rounds"] >= 1, "deltas")
+    service.kill_all()
+    service.start()
+    service.until_job(job, lambda j: j["state"] == "waiting", "it goes on")
+    service.act(job, "finalize")
+    assert service.until_state(job, "completed", "failed")["state"] == "completed"
+    engine.assert_migrated("web01")
+
+
+def test_a_stopped_service_keeps_a_finalize_request(serve):
+    lab, engine, service = serve(harness.synthetic())
+    lab.fault("vsphere.CreateSnapshot_Task", "delay", delay_ms=3000, skip=1, count=50)
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: j["state"] == "waiting", "deltas")
+    service.act(job, "finalize")
+    assert service.stop() == 0, service.text()
+    lab.clear_faults()
+    service.start()
+    assert service.until_state(job, "completed", "failed")["state"] == "completed"
+    engine.assert_migrated("web01")
+
+
+def test_a_vm_has_one_unfinished_job(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    again = service.request("POST", "/api/v1/jobs", {"vms": [service.spec("web01")]})
+    assert again.status == 409 and again.json()["code"] == "E_JOB_EXISTS"
+    service.act(job, "stop")
+    stopped = service.until_state(job, "stopped")
+    assert "retry" in stopped["actions"]
+    retried = service.act(job, "retry")
+    assert retried["id"] != job and retried["retry_of"] == job
+    service.until_job(retried["id"], lambda j: j["state"] == "waiting", "the retry goes on")
+    assert service.job(job)["state"] == "stopped"
+
+
+def test_waiting_jobs_hold_no_slot(serve):
+    lab, engine, service = serve(
+        harness.synthetic("web01"),
+        harness.synthetic("web02", nics=[{"mac": "00:50:56:aa:00:02", "network": "VM Network"}]),
+        arguments=("--max-workers", "1"))
+    first, second = service.begin("web01", "web02")
+    service.until_job(first, lambda j: j["state"] == "waiting", "the first makes deltas")
+    service.until_job(second, lambda j: j["state"] == "waiting", "the second, too, with one slot")
+    assert service.job(first)["state"] == "waiting"
+
+
+def test_cancel_removes_snapshots_and_files(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    running = service.until_job(job, lambda j: j["state"] == "waiting", "deltas")
+    files = [disk["path"] for disk in running["disks"]]
+    cancel = service.act(job, "cancel")
+    assert cancel["kind"] == "cancel"
+    assert service.until_state(cancel["id"], "completed", "failed")["state"] == "completed"
+    assert service.until_state(job, "cancelled", "stopped", "failed")["state"] == "cancelled"
+    assert not [f for f in files if harness.Path(f).exists()]
+    assert not lab.snapshots("web01")
+
+
+def test_rollback_powers_the_source_on(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: "finalize" in (j["actions"] or []), "it can be finalized")
+    service.act(job, "finalize", {"now": True})
+    done = service.until_state(job, "completed", "failed")
+    assert done["state"] == "completed" and "rollback" in done["actions"]
+    back = service.act(job, "rollback", {"force": True})
+    assert service.until_state(back["id"], "completed", "failed")["state"] == "completed"
+    assert lab.vm("web01")["power"] == "on"
+    assert service.job(job)["stage"] == "rolled_back"
+
+
+def test_a_check_reports_its_findings(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [check] = service.call("POST", "/api/v1/jobs",
+                           {"kind": "check", "vms": [service.spec("web01", target={"zoneid": "nowhere"})]})
+    assert service.until_state(check["id"], "completed", "failed")["state"] == "completed"
+    report = service.call("GET", f"/api/v1/jobs/{check['id']}/report")
+    failures = [f for f in report["findings"] if f["level"] == "failure"]
+    assert any(f["code"].startswith("target.") for f in failures), report["findings"]
+
+
+def test_a_failed_job_says_why(serve):
+    lab, engine, service = serve(harness.synthetic())
+    spec = service.spec("web01")
+    spec["vm"] = {"name": "nobody"}
+    [job] = service.call("POST", "/api/v1/jobs", {"vms": [spec]})
+    failed = service.until_state(job["id"], "failed")
+    assert failed["error"]["code"] == "E_VSPHERE_NOT_FOUND", failed["error"]
+    assert "nobody" in failed["error"]["detail"]
+
+
+def test_a_wrong_spec_begins_nothing(serve):
+    lab, engine, service = serve(harness.synthetic())
+    good, bad = service.spec("web01"), service.spec("web01", no_such_key=1)
+    bad["vm"] = {"name": "other"}
+    answer = service.request("POST", "/api/v1/jobs", {"vms": [good, bad]})
+    assert answer.status == 400 and "no_such_key" in answer.json()["detail"]
+    assert service.call("GET", "/api/v1/jobs")["total"] == 0
+    rendered = service.call("POST", "/api/v1/specs/render", {"vms": [bad]})
+    assert "no_such_key" in " ".join(rendered["problems"]) and rendered["yaml"]
+
+
+def test_jobs_wait_for_their_time_and_wave(serve):
+    lab, engine, service = serve(harness.synthetic())
+    service.call("PUT", "/api/v1/waves/night", {"not_before": "2099-01-01T00:00:00Z"})
+    [job] = service.begin("web01", wave="night")
+    harness.until(lambda: "2099" in (service.job(job)["waits_for"] or ""), "it says what it waits for")
+    service.call("PUT", "/api/v1/waves/night", {"not_before": None})
+    service.until_job(job, lambda j: j["state"] in ("running", "waiting"), "it begins")

@@ -1,0 +1,38 @@
+import type { components } from "./schema";
+
+type S = components["schemas"];
+export type Role = S["Role"];
+export type Me = S["Me"];
+export type About = S["About"];
+export type User = S["User"];
+export type Token = S["Token"];
+export type Settings = S["Settings"];
+export type AuditPage = S["AuditPage"];
+export type Environment = S["Environment"];
+export type EnvironmentInput = S["EnvironmentInput"];
+export type EnvironmentTest = S["EnvironmentTest"];
+export type EnvironmentKind = S["EnvironmentKind"];
+export type Vm = S["Vm"];
+export type Finding = S["Finding"];
+export type Resource = S["Resource"];
+export type SpecVm = S["SpecVm"];
+export type SpecInput = S["SpecInput"];
+export type RenderedSpecs = S["RenderedSpecs"];
+export type Job = S["Job"];
+export type JobKind = S["JobKind"];
+export type JobState = S["JobState"];
+export type JobAction = S["JobAction"];
+export type JobPage = S["JobPage"];
+export type JobDetail = S["JobDetail"];
+export type JobDisk = S["JobDisk"];
+export type JobEvent = S["JobEvent"];
+export type JobReport = S["JobReport"];
+export type JobChange = S["JobChange"];
+export type ActionInput = S["ActionInput"];
+export type NewJobs = S["NewJobs"];
+export type Wave = S["Wave"];
+export type WaveInput = S["WaveInput"];
+export type Overview = S["Overview"];
+export type ApiErrorBody = S["Error"];
+export type ResourceKind =
+  | "zones" | "clusters" | "storage" | "networks" | "diskofferings" | "serviceofferings" | "ostypes";
