@@ -4,7 +4,7 @@
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
 # clients that others wrote), nfs (into an export of a real NFS server), crash (what power cuts leave, at
-# length), guest (real guests under QEMU), package (the Debian package, in a clean Debian), convert (real
+# length), guest (real guests under QEMU), package (packages and bootstrap.sh, in a clean Debian), convert (real
 # guests that virt-v2v converts).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
@@ -55,7 +55,7 @@ run_pytest() { # NAME LIMIT
     touch "$results/$name.xml"
     # Most of a flow test is waiting, and each has a directory and a lab of its own.
     local -a parallel=()
-    case $name in flow) parallel=(-n 4) ;; convert) parallel=(-n 2) ;; esac
+    case $name in flow) parallel=(-n 4) ;; convert) parallel=(-n 2) ;; package) parallel=(-n 3 --dist loadfile) ;; esac
     timeout -k 30 "$limit" "$python" -m pytest -q -p no:cacheprovider "${parallel[@]}" \
         --junit-xml="$results/$name.xml" "tests/$name" >&2 || true
 }

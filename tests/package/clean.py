@@ -1,5 +1,6 @@
 """A clean Debian to install into, and what runs in it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -42,11 +43,13 @@ def make_root(copy):
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap and chroot")
     base = CACHE / "bookworm"
-    if not (base / "complete").exists():
-        shutil.rmtree(base, ignore_errors=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        run("debootstrap", "--variant=minbase", "bookworm", base)
-        (base / "complete").touch()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "complete").exists():
+            shutil.rmtree(base, ignore_errors=True)
+            run("debootstrap", "--variant=minbase", "bookworm", base)
+            (base / "complete").touch()
     run("cp", "-a", base, copy)
     # The same package sources and proxies as here.
     for name in ("resolv.conf", "hosts"):
