@@ -115,6 +115,8 @@ use(struct api *api, struct store *store, struct config *config, const char *id,
     struct secrets secrets = {0};
     int rc;
 
+    if (id && !strcmp(id, is_vcenter ? ENVIRONMENT_CONFIG_CLOUDSTACK : ENVIRONMENT_CONFIG_VCENTER))
+        return err_set(err, E_REQUEST, "%s is no %s", id, is_vcenter ? "vCenter" : "CloudStack");
     if (is_of_config(id))
         return 0;
     if (store_environment_get(store, id, &e, err) < 0)

@@ -406,6 +406,10 @@ list_resources(struct request *r, const struct config *config, const char *what,
         answer_error(r, MHD_HTTP_NOT_FOUND, unknown);
         return 1;
     }
+    if (zone && (strlen(zone) > 64 ||
+                 strspn(zone, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
+                     strlen(zone)))
+        return err_set(err, E_REQUEST, "zoneid: expected an id");
     if (connect_cloudstack(config, &cs, err) < 0)
         return -1;
     rc = add_where_known(cs, found->command, "listall", "true", &params, err);
