@@ -53,6 +53,7 @@ work(void *opaque)
     struct lane_thread *t = opaque;
     struct request *r;
 
+    store_keep_statements(t->store);
     while ((r = pop(t->lanes, t->lane))) {
         struct MHD_Connection *connection = r->connection;
 

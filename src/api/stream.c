@@ -497,6 +497,8 @@ run_hub(void *opaque)
 
     if (store_open(hub->api->options.control_dir, false, &store, NULL) < 0)
         log_warning("events of jobs cannot be sent: the store cannot be opened");
+    else
+        store_keep_statements(store);
     for (;;) {
         struct timespec until;
 

@@ -123,6 +123,10 @@ int store_event_list(struct store *store, int64_t migration, int64_t after, size
                      struct store_events *ret, struct err **err);
 void store_events_done(struct store_events *events);
 
+/* From now on statements of @store are kept and used again, until it is closed: for a thread that reads much.
+ * One store of a thread. */
+void store_keep_statements(struct store *store);
+
 /* The migration of a row; *ret_is_there false when it is gone. */
 struct store_migration;
 int store_migration_by_row(struct store *store, int64_t row, bool *ret_is_there,

@@ -1,4 +1,5 @@
 #include "store/sqlite.h"
+#include "store/jobs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,8 +88,6 @@ store_fail(struct store *store, int code, const char *what, struct err **err)
     return err_set(err, E_STORE, "%s: %s: %s", store->path, what, sqlite3_errmsg(store->db));
 }
 
-/* ---- statements ------------------------------------------------------------------------------- */
-
 int
 store_exec(struct store *store, const char *sql, struct err **err)
 {
@@ -97,22 +96,83 @@ store_exec(struct store *store, const char *sql, struct err **err)
     return code == SQLITE_OK ? 0 : store_fail(store, code, "exec", err);
 }
 
+/* ---- statements -------------------------------------------------------------------------------- */
+
+#define MAX_KEPT 128
+
+/* The store of this thread whose statements are kept. */
+static _Thread_local struct store *keeper;
+
+void
+store_keep_statements(struct store *store)
+{
+    store->keeps_statements = true;
+    keeper = store;
+}
+
+/* One that is not in use; NULL: there is none. */
+static sqlite3_stmt *
+borrow(struct store *store, const char *sql)
+{
+    for (size_t i = 0; i < store->kept.count; i++) {
+        struct kept_statement *kept = &store->kept.items[i];
+
+        if (!kept->is_lent && !strcmp(kept->sql, sql)) {
+            kept->is_lent = true;
+            return kept->stmt;
+        }
+    }
+    return NULL;
+}
+
+static bool
+give_back(struct store *store, sqlite3_stmt *stmt)
+{
+    for (size_t i = 0; i < store->kept.count; i++)
+        if (store->kept.items[i].stmt == stmt) {
+            (void)sqlite3_reset(stmt);
+            (void)sqlite3_clear_bindings(stmt);
+            store->kept.items[i].is_lent = false;
+            return true;
+        }
+    return false;
+}
+
+static void
+drop_kept(struct store *store)
+{
+    for (size_t i = 0; i < store->kept.count; i++) {
+        sqlite3_finalize(store->kept.items[i].stmt);
+        free(store->kept.items[i].sql);
+    }
+    vec_done(&store->kept);
+    if (keeper == store)
+        keeper = NULL;
+}
+
 sqlite3_stmt *
 store_prepare(struct store *store, const char *sql, struct err **err)
 {
-    sqlite3_stmt *stmt = NULL;
-    int code = sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL);
+    sqlite3_stmt *stmt = store->keeps_statements ? borrow(store, sql) : NULL;
+    int code;
 
-    if (code == SQLITE_OK)
+    if (stmt)
         return stmt;
-    store_fail(store, code, "prepare", err);
-    return NULL;
+    code = sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL);
+    if (code != SQLITE_OK) {
+        store_fail(store, code, "prepare", err);
+        return NULL;
+    }
+    if (store->keeps_statements && store->kept.count < MAX_KEPT)
+        vec_push(&store->kept, ((struct kept_statement){xstrdup(sql), stmt, true}));
+    return stmt;
 }
 
 void
 store_finalizep(sqlite3_stmt **stmt)
 {
-    sqlite3_finalize(*stmt);
+    if (!*stmt || !keeper || sqlite3_db_handle(*stmt) != keeper->db || !give_back(keeper, *stmt))
+        sqlite3_finalize(*stmt);
 }
 
 int
@@ -290,6 +350,7 @@ store_close(struct store *store)
 {
     if (!store)
         return;
+    drop_kept(store);
     sqlite3_close(store->db);
     free(store->path);
     free(store);

@@ -1,6 +1,7 @@
 /* SQLite behind store.h: transactions, statements, and rows to structs.  Internal to this room.
  *
- * Every statement is prepared, bound and finalised on the spot: a few microseconds beside an fsync. */
+ * Every statement is prepared, bound and finalised on the spot: a few microseconds beside an fsync.  For those
+ * who only read, and much, they are kept (store_keep_statements). */
 #ifndef V2C_STORE_SQLITE_H
 #define V2C_STORE_SQLITE_H
 
@@ -11,9 +12,19 @@
 
 #include "store/store.h"
 
+/* A statement that is kept for the next use of the same text. */
+struct kept_statement {
+    char *sql;
+    sqlite3_stmt *stmt;
+    bool is_lent;
+};
+
 struct store {
     sqlite3 *db;
     char *path;
+    bool keeps_statements;
+    VEC_DECLARE(, struct kept_statement)
+    kept;
 };
 
 /* ---- sqlite.c: statements and transactions ---------------------------------------------------- */
