@@ -375,6 +375,20 @@ def test_a_pool_that_fills_during_the_conversion_ends_it_and_gets_its_room_back(
     assert_converted(engine, lab)
 
 
+def test_a_rehearsal_whose_pool_fills_gives_the_room_back_and_deltas_go_on(small_pool):
+    lab, engine, tools, pool = small_pool
+    tools.say(behaviour="fill")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    done = engine.command("rehearse", "--config", engine.write_config(), "--spec", spec, check=False)
+    assert "converts=unknown" in done.stdout and f"the file system of pool {pool} was full" in done.stdout, done
+    assert not is_alive(tools.companion())
+    assert_no_overlays(engine)
+    engine.until_rounds("web01", engine.status(spec)[0]["delta_rounds"] + 1, run)
+    assert lab.vm("web01")["power"] == "on"
+
+
 def test_a_pool_without_room_for_a_conversion_keeps_the_source_on(small_pool):
     lab, engine, tools, pool = small_pool
     spec = engine.spec("web01")
