@@ -10,8 +10,11 @@
 #include "base/err.h"
 #include "base/file.h"
 
-#define MAX_DISKS 32
-#define MAX_NICS  16
+#define MAX_DISKS      32
+#define MAX_NICS       16
+
+#define MIN_MEMORY_MIB 256
+#define MAX_MEMORY_MIB 1024
 
 /* The disk buses that the agent knows by name; anything else counts as not given. */
 static const char *
@@ -36,6 +39,16 @@ nic_adapter(const struct lab_cloudstack *cs, const json_t *vm)
     if (*wanted)
         return wanted;
     return json_is_true(json_object_get(os, "_pv")) ? "virtio" : "e1000";
+}
+
+/* What the offering says, as far as this host goes. */
+static unsigned
+memory_mib(const struct lab_cloudstack *cs, const json_t *vm)
+{
+    const json_t *offering = cs_find(cs, "serviceoffering", cs_text(vm, "serviceofferingid"));
+    json_int_t wanted = json_integer_value(json_object_get(offering, "memory"));
+
+    return (unsigned)MAX(MIN(wanted, (json_int_t)MAX_MEMORY_MIB), (json_int_t)MIN_MEMORY_MIB);
 }
 
 /* Root first: CloudStack boots from it whatever its device id. */
@@ -91,6 +104,7 @@ start_guest(struct lab_cloudstack *cs, const json_t *vm, char *const *files, uns
         .disk_controller = disk_controller(cs, vm),
         .nic_adapter = nic_adapter(cs, vm),
         .is_uefi = *cs_text(json_object_get(vm, "details"), "UEFI") != '\0',
+        .memory_mib = memory_mib(cs, vm),
     };
 
     for (; plan.nic_count < MAX_NICS && plan.nic_count < json_array_size(nics); plan.nic_count++)

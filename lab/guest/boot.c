@@ -223,6 +223,10 @@ build_arguments(const struct lab_boot_plan *plan, struct qemu_args *args, struct
     qemu_arg(args, "-smbios");
     qemu_arg(args,
              "type=1,manufacturer=Apache Software Foundation,product=CloudStack KVM Hypervisor");
+    if (plan->memory_mib) {
+        qemu_arg(args, "-m"); /* the last one counts */
+        qemu_arg(args, "%u", plan->memory_mib);
+    }
     add_controller(args, bus);
     for (unsigned i = 0; i < plan->disk_count; i++)
         add_disk(args, bus, i);

@@ -30,6 +30,7 @@ struct lab_boot_plan {
     const char *disk_controller; /* "virtio", "scsi" (virtio-scsi), "sata", "ide" */
     const char *nic_adapter;     /* "virtio", "e1000", ... */
     bool is_uefi;
+    unsigned memory_mib; /* 0: 256 */
 };
 /* Returns when QEMU runs; the guest is then starting. */
 int lab_boot_start(const struct lab_boot_plan *plan, struct lab_boot **ret, struct err **err);

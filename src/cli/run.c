@@ -15,7 +15,7 @@
 
 struct run_values {
     struct words specs;
-    const char *config, *verify;
+    const char *config, *verify, *untouched;
     int64_t readers, parallel_vms, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
@@ -44,6 +44,8 @@ static const struct option_def run_options[] = {
            "Warn of unknown keys in configuration and specs instead of refusing them."),
     OPTION("allow-past-finalize", OPTION_BOOL, allow_past_finalize, NULL,
            "Begin even when finalize_at has passed: cut over right after the base copy."),
+    OPTION("source-untouched", OPTION_TEXT, untouched, "MOREF",
+           "That VM was edited or moved after its conversion, and neither started nor written."),
     OPTION_END,
 };
 
@@ -116,6 +118,8 @@ build_argv(const struct run_values *v, const char *config, const struct spec *sp
     add_flag(argv, "override-run-virt-v2v", v->override_run_virt_v2v);
     add_flag(argv, "lenient", v->lenient);
     add_flag(argv, "allow-past-finalize", v->allow_past_finalize);
+    if (v->untouched)
+        vec_push(argv, xasprintf("--source-untouched=%s", v->untouched));
     vec_push(argv, NULL);
 }
 

@@ -17,7 +17,7 @@
 #include "migration/migration.h"
 
 struct worker_values {
-    const char *config, *spec, *vm, *verify;
+    const char *config, *spec, *vm, *verify, *untouched;
     int64_t entry, report_fd, readers, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
@@ -39,6 +39,7 @@ static const struct option_def worker_options[] = {
     OPTION("override-run-virt-v2v", OPTION_BOOL, override_run_virt_v2v),
     OPTION("lenient", OPTION_BOOL, lenient),
     OPTION("allow-past-finalize", OPTION_BOOL, allow_past_finalize),
+    OPTION("source-untouched", OPTION_TEXT, untouched),
     OPTION_END,
 };
 
@@ -154,6 +155,7 @@ migrate(const struct worker_values *v, const struct config *config, struct spec_
             .config = config,
             .spec = spec,
             .allow_past_finalize = v->allow_past_finalize,
+            .untouched = v->untouched,
             .stop = &stop_requested,
             .report_fd = (int)v->report_fd,
         },

@@ -81,6 +81,46 @@ import_step(struct migration *m, const struct preflight_nic *nic)
                          .result_of = id_of_vm};
 }
 
+/* What can be told of a source that somebody says was not written: its disks are those that were copied, and
+ * have the same history of changes. */
+static int
+check_same_disks(const struct migration *m, const struct vsphere_vm *vm, struct err **err)
+{
+    if (vm->disks.count != m->disks.count)
+        return err_set(err, E_SOURCE_CHANGED, "the VM has %zu disks now, %zu at the start",
+                       vm->disks.count, m->disks.count);
+    for (size_t i = 0; i < m->disks.count; i++) {
+        const struct store_disk *disk = &m->disks.items[i];
+        const struct vsphere_disk *now = migration_source_disk(&vm->disks, disk->device_key);
+
+        if (!now || now->capacity != disk->capacity ||
+            (disk->backing_uuid && now->backing_uuid &&
+             strcmp(disk->backing_uuid, now->backing_uuid)))
+            return err_set(err, E_SOURCE_CHANGED, "disk %s is not the disk that was copied",
+                           disk->address);
+        if (!migration_same_history(disk->change_id, now->change_id))
+            return err_set(err, E_SOURCE_CHANGED,
+                           "disk %s: changed-block tracking began anew since it was copied",
+                           disk->address);
+    }
+    return 0;
+}
+
+/* vSphere has no sign that a VM was not started meanwhile: the version changes with every edit, and the
+ * boot time is cleared at power-off.  So a person has to look, and says which VM is meant. */
+static int
+take_word(struct migration *m, const struct vsphere_vm *vm, struct err **err)
+{
+    if (check_same_disks(m, vm, err) < 0)
+        return err_hint(err, "forget this migration and begin it anew");
+    migration_log(m, LOG_WARNING,
+                  "The source was touched since its copy was converted; it goes on by the "
+                  "operator's word that it was neither started nor written");
+    free(m->record.change_version);
+    m->record.change_version = xstrdup(vm->change_version);
+    return migration_save(m, err);
+}
+
 /* After a conversion there is no way back to copying.  m->vm stays as it is: plans borrow from it. */
 static int
 check_untouched(struct migration *m, struct err **err)
@@ -93,11 +133,20 @@ check_untouched(struct migration *m, struct err **err)
     if (vm.power == VSPHERE_POWERED_OFF &&
         (!before || !vm.change_version || !strcmp(before, vm.change_version)))
         return 0;
-    err_set(err, E_SOURCE_CHANGED, "the source VM %s since its copy was converted",
-            vm.power == VSPHERE_POWERED_OFF ? "was touched" : "was started");
-    return err_hint(err,
-                    "what was written there is not in the copy: forget this migration and begin it "
-                    "anew");
+    if (vm.power != VSPHERE_POWERED_OFF) {
+        err_set(err, E_SOURCE_CHANGED, "the source VM was started since its copy was converted");
+        return err_hint(err, "what was written there is not in the copy: forget this migration and "
+                             "begin it anew");
+    }
+    if (m->options->untouched && !strcmp(m->options->untouched, m->record.vm_moref))
+        return take_word(m, &vm, err);
+    err_set(err, E_SOURCE_CHANGED, "the source VM was touched since its copy was converted");
+    return err_hint(
+        err,
+        "look at its events in vCenter since it was shut down: where it was only edited "
+        "or moved, neither started nor its disks written, run it again with "
+        "--source-untouched %s; else forget this migration and begin it anew",
+        m->record.vm_moref);
 }
 
 int

@@ -24,6 +24,7 @@ struct migration_options {
     const struct config *config; /* borrowed */
     const struct spec *spec;     /* borrowed */
     bool allow_past_finalize;
+    const char *untouched; /* moref of the VM whose source, somebody says, was not written; NULL */
     const volatile int *stop; /* non-zero: stop at the next checkpoint with E_CANCELLED */
     int report_fd;            /* progress as JSON lines for the supervisor; -1: none */
 };

@@ -133,6 +133,7 @@ bool fact_same_id(const char *a, const char *b);
 struct local_wants {
     bool conversion; /* some VM is to be converted */
     bool windows;    /* and one of those is Windows */
+    bool many_disks; /* or has several disks */
 };
 /* What was found.  Texts are owned and may be NULL. */
 struct local_facts {
@@ -145,7 +146,7 @@ struct local_facts {
     char *virtio_win; /* ISO or directory; NULL: none */
     bool has_rhsrvany, has_pvvxsvc;
     bool has_inspector, has_qemu_img;
-    bool wants_windows;
+    bool wants_windows, wants_inspector;
 };
 void local_facts_read(const struct config *config, const struct local_wants *wants,
                       struct local_facts *ret_facts);

@@ -136,7 +136,8 @@ judge_conversion(const struct local_facts *facts, struct preflight_findings *f)
         finding_add(f, "local.qemu_img", PREFLIGHT_FAILURE, "install qemu-utils (qemu-img)",
                     "there is no qemu-img, which makes the overlays that are converted");
     if (!facts->has_inspector)
-        finding_add(f, "local.virt_inspector", PREFLIGHT_WARNING,
+        finding_add(f, "local.virt_inspector",
+                    facts->wants_inspector ? PREFLIGHT_FAILURE : PREFLIGHT_WARNING,
                     "install libguestfs-tools (guestfs-tools)",
                     "there is no virt-inspector: VMs of several disks cannot be converted");
     if (facts->wants_windows)
@@ -171,7 +172,8 @@ local_facts_read(const struct config *config, const struct local_wants *wants,
 {
     struct local_facts facts = {.was_conversion_looked_for = wants->conversion,
                                 .is_userspace_nfs = config->storage.is_userspace_nfs,
-                                .wants_windows = wants->windows};
+                                .wants_windows = wants->windows,
+                                .wants_inspector = wants->many_disks};
 
     read_vddk(config, &facts);
     read_uring(&facts);

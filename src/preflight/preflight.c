@@ -406,6 +406,8 @@ look_at_host(struct checking *c)
         wants.conversion = wants.conversion || s->spec->run_virt_v2v;
         wants.windows =
             wants.windows || (s->spec->run_virt_v2v && s->vm && preflight_is_windows(s->vm));
+        wants.many_disks =
+            wants.many_disks || (s->spec->run_virt_v2v && s->vm && s->vm->disks.count > 1);
     }
     local_facts_read(c->options->config, &wants, &facts);
     local_rules(&facts, &c->report.common);

@@ -375,6 +375,20 @@ def test_a_pool_that_fills_during_the_conversion_ends_it_and_gets_its_room_back(
     assert_converted(engine, lab)
 
 
+def test_a_rehearsal_whose_pool_fills_gives_the_room_back_and_deltas_go_on(small_pool):
+    lab, engine, tools, pool = small_pool
+    tools.say(behaviour="fill")
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_stage(spec, "delta", run)
+    done = engine.command("rehearse", "--config", engine.write_config(), "--spec", spec, check=False)
+    assert "converts=unknown" in done.stdout and f"the file system of pool {pool} was full" in done.stdout, done
+    assert not is_alive(tools.companion())
+    assert_no_overlays(engine)
+    engine.until_rounds("web01", engine.status(spec)[0]["delta_rounds"] + 1, run)
+    assert lab.vm("web01")["power"] == "on"
+
+
 def test_a_pool_without_room_for_a_conversion_keeps_the_source_on(small_pool):
     lab, engine, tools, pool = small_pool
     spec = engine.spec("web01")
@@ -428,6 +442,62 @@ def test_a_commit_whose_pool_is_full_waits_for_room_and_is_repeated(small_pool):
     assert_converted(engine, lab)
     assert read_back(target(engine), 0x5a, "24M", "16M")
     assert len(tools.calls()) == 1
+
+
+def test_several_disks_without_virt_inspector_are_told_of_before_the_first_snapshot(world):
+    lab, engine, tools = world([*ONE_DISK, {"address": "scsi0:1", "size": "8MiB", "fill": 50, "seed": 2}])
+    engine.environment["V2C_VIRT_INSPECTOR"] = str(tools.dir / "nowhere")
+    text = engine.run(engine.spec("web01")).fail()
+    assert "there is no virt-inspector" in text
+    assert lab.snapshots("web01") == [] and lab.vm("web01")["power"] == "on"
+
+
+def stop_in_the_commit(engine, lab, tools):
+    """Between conversion and import: the time in which sources are touched."""
+    spec = engine.spec("web01")
+    run = engine.run(spec)
+    engine.until_rounds("web01", 1, run)
+    tools.say(commit="hang")
+    engine.finalize(spec, "--now")
+    tools.until_hangs(run)
+    run.kill_all()
+    return spec
+
+
+def touch(lab):
+    """As somebody does who edits it, or moves it: its version is another then."""
+    moref = lab.moref("web01")
+    lab.call("POST", f"/vms/{moref}/snapshot", {"name": "mine"})
+    lab.call("DELETE", f"/vms/{moref}/snapshot")
+
+
+def test_a_source_that_was_touched_after_the_conversion_goes_on_by_somebodys_word(world):
+    lab, engine, tools = world()
+    spec = stop_in_the_commit(engine, lab, tools)
+    touch(lab)
+    text = engine.run(spec).fail()
+    moref = lab.moref("web01")
+    assert "was touched since its copy was converted" in text
+    assert f"--source-untouched {moref}" in text
+    assert "was touched" in engine.run(spec, "--source-untouched", "vm-999").fail()  # another VM's
+    assert lab.state()["cloudstack"]["vms"] == []
+    text = engine.run(spec, "--source-untouched", moref).succeed()
+    assert "goes on by the operator's word" in text
+    assert_converted(engine, lab)
+
+
+def test_nobodys_word_counts_for_a_source_that_runs_or_lost_its_history(world):
+    lab, engine, tools = world()
+    spec = stop_in_the_commit(engine, lab, tools)
+    moref = lab.moref("web01")
+    lab.power("web01", "on")
+    assert "was started" in engine.run(spec, "--source-untouched", moref).fail()
+    lab.power("web01", "off")
+    lab.call("POST", f"/vms/{moref}/cbt-reset")
+    text = engine.run(spec, "--source-untouched", moref).fail()
+    assert "changed-block tracking" in text
+    assert engine.status(spec)[0]["last_error_code"] == "E_SOURCE_CHANGED"
+    assert lab.state()["cloudstack"]["vms"] == []
 
 
 def test_forgetting_a_migration_takes_its_overlays_along(world):

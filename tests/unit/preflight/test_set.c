@@ -332,6 +332,9 @@ conversion_needs_its_programs(void **state)
     expect(&f, "local.virt_v2v", PREFLIGHT_FAILURE, "virt-v2v-in-place");
     expect(&f, "local.qemu_img", PREFLIGHT_FAILURE, "qemu-img");
     expect(&f, "local.virt_inspector", PREFLIGHT_WARNING, "several disks");
+    facts.wants_inspector = true;
+    local_rules(&facts, &f);
+    expect(&f, "local.virt_inspector", PREFLIGHT_FAILURE, "several disks");
     expect(&f, "local.virtio_win", PREFLIGHT_FAILURE, "virtio-win");
     expect(&f, "local.virt_tools", PREFLIGHT_FAILURE, "rhsrvany");
     preflight_findings_done(&f);
