@@ -394,5 +394,8 @@ if $install_service; then
 fi
 for line in ${advice[@]+"${advice[@]}"}; do say "NOTE: $line"; done
 if $install_service && systemd_runs && $start_services; then start_units; fi
-if $install_service; then own_config=$config; fi
+if $install_service; then
+    own_config=$config
+    say "who may sign in: $bin user add NAME --role admin --config $config makes the first administrator"
+fi
 say "done.  Next: edit $own_config, then: $bin doctor --config $own_config"

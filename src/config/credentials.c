@@ -11,15 +11,20 @@
 #include "base/util.h"
 #include "config/values.h"
 
-#define MAX_SECRET  4096U
-#define MAX_PROFILE (256U * KIB)
+#define MAX_SECRET        4096U
+#define MAX_PROFILE       (256U * KIB)
 
 /* ---- files of one value ------------------------------------------------------------------------ */
 
-/* The whole of a file that only we can read; NULL with a problem. */
+/* Mode bits that a file of ours must not have, and one of systemd's: it lets the service's user read root's
+ * file by an ACL, whose mask shows as the group's bits.  Its directory is closed to all others. */
+#define OTHERS            (S_IRWXG | S_IRWXO)
+#define OTHERS_BY_SYSTEMD (S_IWGRP | S_IXGRP | S_IRWXO)
+
+/* The whole of a file that has none of the mode bits @forbidden; NULL with a problem. */
 static char *
-read_private(const struct node *node, const char *path, size_t max, size_t *ret_length,
-             struct problems *problems)
+read_private(const struct node *node, const char *path, mode_t forbidden, size_t max,
+             size_t *ret_length, struct problems *problems)
 {
     CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     CLEANUP(free_charp) char *data = NULL;
@@ -34,7 +39,7 @@ read_private(const struct node *node, const char *path, size_t max, size_t *ret_
         problems_add(problems, node, "%s is no file of at most %zu bytes", path, max);
         return NULL;
     }
-    if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+    if (st.st_mode & forbidden) {
         problems_add(problems, node,
                      "%s holds credentials and others can read or write it; chmod 600 %s", path,
                      path);
@@ -51,10 +56,11 @@ read_private(const struct node *node, const char *path, size_t max, size_t *ret_
 }
 
 static void
-read_secret(const struct node *node, const char *path, char **value, struct problems *problems)
+read_secret(const struct node *node, const char *path, mode_t forbidden, char **value,
+            struct problems *problems)
 {
     size_t length = 0;
-    char *text = read_private(node, path, MAX_SECRET, &length, problems);
+    char *text = read_private(node, path, forbidden, MAX_SECRET, &length, problems);
 
     if (!text)
         return;
@@ -82,14 +88,14 @@ credential_decode(const struct node *map, const char *key, const char *name, cha
         return;
     }
     if (path) {
-        read_secret(node_get(map, key), path, value, problems);
+        read_secret(node_get(map, key), path, OTHERS, value, problems);
         return;
     }
     if (*value || !directory || !*directory)
         return;
     path = file_join(directory, name);
     if (access(path, F_OK) == 0)
-        read_secret(map, path, value, problems);
+        read_secret(map, path, OTHERS_BY_SYSTEMD, value, problems);
 }
 
 /* ---- profiles ---------------------------------------------------------------------------------- */
@@ -160,7 +166,8 @@ read_profile(const struct node *node, const char *path, struct profile *profile,
              struct problems *problems)
 {
     size_t length = 0;
-    CLEANUP(free_charp) char *text = read_private(node, path, MAX_PROFILE, &length, problems);
+    CLEANUP(free_charp)
+    char *text = read_private(node, path, OTHERS, MAX_PROFILE, &length, problems);
 
     if (!text)
         return;

@@ -118,6 +118,20 @@ systemd_hands_credentials_over_in_a_directory(void **state)
     assert_string_equal(config->cloudstack.secret_key, "inline");
 }
 
+/* As for a service with a user of its own: root's file, and an ACL for that user. */
+static void
+a_credential_of_systemd_may_have_the_mask_of_its_acl_and_no_more(void **state)
+{
+    CLEANUP(config_freep) struct config *config = NULL;
+
+    put("vcenter-password", 0440, "from systemd");
+    setenv("CREDENTIALS_DIRECTORY", dir, 1);
+    config = load_well("cloudstack: {secret_key: inline}\n");
+    assert_string_equal(config->vcenter.password, "from systemd");
+    put("vcenter-password", 0444, "from systemd");
+    refused("cloudstack: {secret_key: inline}\n", "others can read or write it");
+}
+
 static void
 a_profile_of_cloudmonkey_fills_what_is_not_set(void **state)
 {
@@ -165,6 +179,7 @@ main(void)
         TEST(a_file_that_others_can_read_is_refused),
         TEST(what_is_no_value_is_refused),
         TEST(systemd_hands_credentials_over_in_a_directory),
+        TEST(a_credential_of_systemd_may_have_the_mask_of_its_acl_and_no_more),
         TEST(a_profile_of_cloudmonkey_fills_what_is_not_set),
         TEST(a_region_of_cs_is_read_from_where_cs_looks),
     };
