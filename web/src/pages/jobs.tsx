@@ -67,7 +67,7 @@ export default function Jobs() {
               { key: "down", title: "Downtime", width: 100, className: "num", render: (_, j) => f.milliseconds(j.predicted_downtime_ms) },
               { key: "wave", title: "Wave", width: 90, render: (_, j) => j.wave ?? "–" },
               { key: "created", title: "Created", sorter: true, width: 100, className: "num", render: (_, j) => f.time(j.created_at) },
-              { key: "actions", title: <span className="muted">Actions</span>, width: 76, fixed: "right", render: (_, j) => <ActionMenu job={j} /> },
+              { key: "actions", title: <span className="muted">Actions</span>, width: 96, fixed: "right", render: (_, j) => <ActionMenu job={j} /> },
             ]}
           />
         ) : (
