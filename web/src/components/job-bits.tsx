@@ -1,0 +1,55 @@
+import { Tag, Tooltip } from "antd";
+import type { Job, JobKind, JobState } from "../api/types";
+import * as f from "../lib/format";
+
+const COLOR: Record<JobState, string> = {
+  queued: "default", running: "processing", waiting: "cyan", completed: "success", failed: "error", stopped: "warning",
+  cancelled: "default",
+};
+
+export function StateTag({ job }: { job: Pick<Job, "state" | "required_action" | "paused" | "error" | "waits_for"> }) {
+  if (job.required_action) return <Tag color="orange">needs you</Tag>;
+  if (job.paused && job.state === "running") return <Tag color="warning">paused</Tag>;
+  const tag = <Tag color={COLOR[job.state]}>{job.state}</Tag>;
+  const why = job.error?.detail ?? job.waits_for;
+  return why ? <Tooltip title={why}>{tag}</Tooltip> : tag;
+}
+
+const KIND: Record<JobKind, string> = {
+  migrate: "migration", check: "preflight check", rehearse: "rehearsal", cancel: "clean-up", rollback: "rollback",
+};
+export const kindName = (kind: JobKind) => KIND[kind];
+
+export function barClass(job: Pick<Job, "state">): string {
+  return `bar ${job.state === "waiting" ? "wait" : job.state === "failed" ? "bad" : job.state === "completed" ? "ok" : ""}`;
+}
+
+export function Bar({ value, className = "bar", label }: { value: number; className?: string; label: string }) {
+  const shown = Math.min(100, Math.max(0, value));
+  return (
+    <div className={className} role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.floor(shown)}>
+      <span style={{ width: `${shown}%` }} />
+    </div>
+  );
+}
+
+export function ProgressCell({ job }: { job: Job }) {
+  return (
+    <div className="progress-cell">
+      <Bar value={job.progress ?? 0} className={barClass(job)} label={`Progress of ${job.vm_name}`} />
+      <div className="row-tight num muted" style={{ justifyContent: "space-between" }}>
+        <span>{f.percent(job.progress ?? 0)}</span>
+        {job.rate_bytes_per_s ? <span>{f.rate(job.rate_bytes_per_s)}</span> : null}
+      </div>
+    </div>
+  );
+}
+
+/** Where it is, in one line. */
+export function situation(job: Job): string {
+  if (job.required_action) return job.shutdown_reason ?? "waits for your decision";
+  if (job.state === "queued") return job.waits_for ? `waits for ${job.waits_for}` : "waits for its turn";
+  if (job.waits_for_space) return job.waits_for_space;
+  if (job.finalize_requested && job.stage === "delta") return "Cutover requested";
+  return job.stage ? f.stage(job.stage) : kindName(job.kind);
+}
