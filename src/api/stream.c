@@ -13,6 +13,7 @@
 #define STEP_MS         250
 #define PROGRESS_MS     2000
 #define KEEP_ALIVE_MS   15000
+#define STALE_MS        4000
 #define SAMPLE_MS       5000
 #define SAMPLES         720 /* an hour */
 #define HISTORY         1024
@@ -47,6 +48,7 @@ struct live {
     char *stage;
     int64_t progress;
     struct queue_live said;
+    int64_t said_ms;
     bool is_changed;
     VEC_DECLARE(, struct sample)
     samples;         /* thinned out when they become many */
@@ -253,6 +255,13 @@ find_live(struct hub *hub, int64_t job)
     return NULL;
 }
 
+/* A worker that says nothing of its progress copies nothing now. */
+static uint64_t
+rate_of(const struct live *live)
+{
+    return clock_monotonic_ms() - live->said_ms < STALE_MS ? live->said.rate_bytes_per_s : 0;
+}
+
 static void
 forget_live(struct hub *hub, int64_t job)
 {
@@ -290,6 +299,7 @@ hub_progress(struct hub *hub, const struct store_job *job, const struct queue_li
         live = &hub->lives.items[hub->lives.count - 1];
     }
     live->said = *said;
+    live->said_ms = clock_monotonic_ms();
     live->progress = job->progress;
     free(live->stage);
     live->stage = xstrdup(job->stage);
@@ -303,8 +313,12 @@ hub_live(struct hub *hub, int64_t job, struct queue_live *ret)
 
     SCOPE_LOCK(&hub->mutex);
     live = find_live(hub, job);
-    if (live)
+    if (live) {
         *ret = live->said;
+        ret->rate_bytes_per_s = rate_of(live);
+        if (!ret->rate_bytes_per_s)
+            ret->eta_s = -1;
+    }
     return live;
 }
 
@@ -359,7 +373,7 @@ hub_rate(struct hub *hub)
 
     SCOPE_LOCK(&hub->mutex);
     for (size_t i = 0; i < hub->lives.count; i++)
-        rate += hub->lives.items[i].said.rate_bytes_per_s;
+        rate += rate_of(&hub->lives.items[i]);
     return rate;
 }
 
@@ -463,7 +477,7 @@ sample_job(struct live *live, int64_t now)
         live->samples.count = MAX_JOB_SAMPLES / 2;
         live->every *= 2;
     }
-    vec_push(&live->samples, ((struct sample){now, live->said.rate_bytes_per_s}));
+    vec_push(&live->samples, ((struct sample){now, rate_of(live)}));
 }
 
 static void
@@ -473,7 +487,7 @@ take_sample(struct hub *hub)
 
     *sample = (struct sample){.at = clock_wall_s()};
     for (size_t i = 0; i < hub->lives.count; i++) {
-        sample->rate += hub->lives.items[i].said.rate_bytes_per_s;
+        sample->rate += rate_of(&hub->lives.items[i]);
         sample_job(&hub->lives.items[i], sample->at);
     }
 }

@@ -28,11 +28,13 @@ class Service:
 
     def __init__(self, engine, *arguments, listen="127.0.0.1:0"):
         self.engine, self.arguments, self.listen = engine, arguments, listen
-        self.process, self.url, self.tokens = None, None, {}
+        self.process, self.url, self.tokens, self.passwords = None, None, {}, {}
         self.starts = 0
         self.config = engine.write_config()
         for role in self.ROLES:
-            engine.command("user", "add", role, "--role", role, "--generate", "--config", self.config)
+            added = engine.command("user", "add", role, "--role", role, "--generate", "--config",
+                                   self.config)
+            self.passwords[role] = added.stdout.strip()
             done = engine.command("user", "token", role, "--config", self.config)
             self.tokens[role] = done.stdout.strip()
 

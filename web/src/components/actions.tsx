@@ -91,7 +91,7 @@ export function ActionDialog({ job, choice, onClose }: { job: Job; choice: Choic
         {choice === "retry" && box("debug", "With debug output of the conversion")}
         {choice === "cancel" && box("keep_files", "Keep the target files")}
         {choice === "rollback" && box("keep_source_off", "Leave the source powered off")}
-        {choice === "rollback" && box("force", "Even if the VM in CloudStack has been changed")}
+        {choice === "rollback" && box("force", "Switch the VM in CloudStack off if it does not stop")}
         {choice === "bandwidth" && (
           <label>
             Limit, as 200MiB/s; empty: none

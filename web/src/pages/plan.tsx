@@ -8,7 +8,7 @@ import * as f from "../lib/format";
 import { download } from "../lib/local";
 import {
   changeDrafts, common, type Draft, draftFromSpec, emptyPlan, findVm, importDrafts, mapNetwork, networkOf, type Placement, portGroups,
-  problems, removeVms, setDisk, setNic, setPlacement, setStrategy, specOf, type Strategy, totalBytes, VARIOUS, warnings,
+  problems, removeVms, setDisk, setNic, setPlacement, setStrategy, specOf, type Strategy, totalBytes, unknownIds, VARIOUS, warnings,
 } from "../lib/plan";
 import { changePlan, usePlan } from "../lib/plan-store";
 import { go } from "../lib/router";
@@ -72,8 +72,8 @@ function Editor({ drafts }: { drafts: Draft[] }) {
     return <div className="field" key={key}><div className="label">{label}</div><Input aria-label={label} value={typeof v === "string" ? v : ""} placeholder={v === VARIOUS ? "various" : hint} onChange={(e) => setS(key, e.target.value)} /></div>;
   };
   const flag = (key: keyof Strategy, label: string) => {
-    const v = strategy(key);
-    return <Choice key={key} label={label} list={words("yes", "no")} values={[v === true ? "yes" : v === false ? "no" : undefined]} onChange={(x) => setS(key, x === undefined ? undefined : x === "yes")} />;
+    const values = drafts.map((d) => (d.strategy[key] === true ? "yes" : d.strategy[key] === false ? "no" : undefined));
+    return <Choice key={key} label={label} list={words("yes", "no")} values={values} onChange={(x) => setS(key, x === undefined ? undefined : x === "yes")} />;
   };
   return (
     <Card size="small" title={one ? one.name : `${drafts.length} VMs together`} extra={<Button size="small" onClick={suggest}>Fill in suggestions</Button>}>
@@ -134,7 +134,14 @@ export default function PlanPage() {
   const use = (what: ResourceKind) => useResources(cs, what).data ?? [];
   const resources = { zones: use("zones"), clusters: use("clusters"), storage: use("storage"), networks: use("networks"), serviceofferings: use("serviceofferings"), diskofferings: use("diskofferings"), ostypes: use("ostypes") };
   const drafts = plan.drafts;
-  const bad = drafts.map((d) => problems(plan, d));
+  // Of another CloudStack than the one chosen now, or gone since: what is not listed cannot be meant.
+  const idsOf = (what: ResourceKind) => new Set(use(what).map((r) => r.id));
+  const known = cs && resources.zones.length ? {
+    zoneid: idsOf("zones"), clusterid: idsOf("clusters"), storageid: idsOf("storage"), serviceofferingid: idsOf("serviceofferings"),
+    diskofferingid: idsOf("diskofferings"), ostypeid: idsOf("ostypes"),
+  } : {};
+  const faultsOf = (d: Draft) => [...problems(plan, d), ...unknownIds(d, known)];
+  const bad = drafts.map(faultsOf);
   const open = bad.filter((b) => b.length > 0).length;
   const specs = () => drafts.map((d) => specOf(plan, d));
   const review = useChange(async () => {
@@ -205,7 +212,7 @@ export default function PlanPage() {
                 { title: "Zone", width: 110, render: (_, d) => name(resources.zones, d.placement.zoneid) },
                 { title: "Offering", width: 120, render: (_, d) => name(resources.serviceofferings, d.placement.serviceofferingid) },
                 { title: "Networks", width: 120, render: (_, d) => d.nics.map((n) => <div key={n.key}>{name(resources.networks, networkOf(plan, d, n))}</div>) },
-                { title: "State", width: 230, render: (_, d) => { const p = problems(plan, d); const w = warnings(plan, d); return p.length ? <><Tag color="error">{f.plural(p.length, "problem")}</Tag><span>{p[0]!.text}</span></> : <><Tag color="success">ready</Tag>{w[0] && <span className="muted">{w[0]}</span>}</>; } },
+                { title: "State", width: 230, render: (_, d) => { const p = faultsOf(d); const w = warnings(plan, d); return p.length ? <><Tag color="error">{f.plural(p.length, "problem")}</Tag><span>{p[0]!.text}</span></> : <><Tag color="success">ready</Tag>{w[0] && <span className="muted">{w[0]}</span>}</>; } },
               ]} />
             {edited.length > 0 && cs ? <Editor drafts={edited} /> : <Card><Nothing>Select VMs to choose where they go</Nothing></Card>}
           </div>
@@ -217,7 +224,7 @@ export default function PlanPage() {
               {can("operator") && <Button disabled={open > 0 || !cs} loading={begin.isPending} onClick={() => begin.mutate("check")}>Preflight check</Button>}
               <span className="grow" />
               {can("operator") && <Checkbox checked={sure} onChange={(e) => setSure(e.target.checked)}>I have reviewed {f.plural(drafts.length, "VM")}</Checkbox>}
-              {can("operator") && <Button type="primary" disabled={open > 0 || !cs || !sure} loading={begin.isPending} onClick={() => begin.mutate("migrate")}>Start {f.plural(drafts.length, "migration")}</Button>}
+              {can("operator") && <Button type="primary" disabled={open > 0 || !cs || !sure || Boolean(yaml?.problems.length)} loading={begin.isPending} onClick={() => begin.mutate("migrate")}>Start {f.plural(drafts.length, "migration")}</Button>}
             </div>
             {!can("operator") && <p className="muted">A viewer cannot start migrations.</p>}
             {(begin.error ?? review.error) && <ErrorBox error={begin.error ?? review.error} />}
