@@ -223,6 +223,11 @@ prepare_vddk() {
 
 build_program() {
     if $build; then
+        if command -v node >/dev/null; then
+            scripts/build-web.sh || say "the service comes without the web UI, which another Node can build"
+        else
+            say "no Node is here: the service comes without the web UI (scripts/build-web.sh)"
+        fi
         say "building"
         build_in build-install --prefix="$prefix" --libexecdir=libexec -Dtests=false -Dlab=false
     fi

@@ -10,7 +10,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/v2c-engine"
 # What is in the tree, committed or not, and nothing that was built.
-tar -c --exclude='./build*' --exclude=./.git --exclude='__pycache__' . | tar -x -C "$work/v2c-engine"
+scripts/build-web.sh || say 'the package comes without the web UI'
+tar -c --exclude='./build*' --exclude=./web/node_modules --exclude=./.git --exclude='__pycache__' . | tar -x -C "$work/v2c-engine"
 cp -r packaging/debian "$work/v2c-engine/debian"
 log=$work/log
 (cd "$work/v2c-engine" && timeout 900 dpkg-buildpackage -us -uc -b >"$log" 2>&1) || {

@@ -3,13 +3,12 @@
 #
 # Suites, in the order they run: house (the gates), unit, asan (the units once more, with address and
 # undefined behaviour sanitizers), flow (the real program against the lab), interop (the lab against
-# clients that others wrote), api (the service
-# under random requests), nfs (into an export of a real NFS server), crash (what power cuts leave, at
+# clients that others wrote), api (the service under random requests), nfs (into an export of a real NFS server), crash (what power cuts leave, at
 # length), guest (real guests under QEMU), package (packages and bootstrap.sh, in a clean Debian), convert (real
-# guests that virt-v2v converts).  --fast runs house, unit and flow.
+# guests that virt-v2v converts), web (the UI, in a browser).  --fast runs house, unit and flow.
 . "$(dirname "$0")/lib.sh"
 
-all=(house unit asan flow interop api nfs crash guest package convert)
+all=(house unit asan flow interop api nfs crash guest package convert web)
 suites=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -20,7 +19,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     -h | --help)
-        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        sed -n '2,8s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) die "unknown argument $1; try --help" ;;

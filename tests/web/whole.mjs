@@ -28,9 +28,10 @@ async function login(page, user, secret) {
 async function choose(page, label, text) {
   const box = page.getByRole("combobox", { name: label, exact: true });
   await box.click();
-  const options = page.locator(".ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option");
+  const options = page.locator(".ant-select-item-option:visible");
   await options.first().waitFor();
   await (text ? options.filter({ hasText: text }).first() : options.first()).click();
+  await page.locator(".ant-select-item-option:visible").first().waitFor({ state: "hidden" });
 }
 const shot = (page, name) => (shots ? page.screenshot({ path: `${shots}/${name}.png` }) : undefined);
 

@@ -31,7 +31,7 @@ export function themeOf(dark: boolean): ThemeConfig {
     algorithm: dark ? antd.darkAlgorithm : antd.defaultAlgorithm,
     cssVar: { key: "v2c" },
     token: {
-      colorPrimary: dark ? "#3c9ae8" : "#1668dc",
+      colorPrimary: "#1668dc",
       colorInfo: dark ? "#3c9ae8" : "#1668dc",
       colorLink: dark ? "#65b7f3" : "#0958d9",
       colorError: dark ? "#f37370" : "#cf1322",

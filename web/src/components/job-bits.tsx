@@ -3,7 +3,7 @@ import type { Job, JobKind, JobState } from "../api/types";
 import * as f from "../lib/format";
 
 const COLOR: Record<JobState, string> = {
-  queued: "default", running: "processing", waiting: "cyan", completed: "success", failed: "error", stopped: "warning",
+  queued: "default", running: "processing", waiting: "geekblue", completed: "success", failed: "error", stopped: "warning",
   cancelled: "default",
 };
 

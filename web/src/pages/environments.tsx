@@ -69,7 +69,7 @@ export default function Environments() {
         {list.data?.length === 0 ? <Card><Nothing>No vCenter and no CloudStack is known yet</Nothing></Card> : (
           <Table<Environment> size="small" rowKey="id" pagination={false} scroll={{ x: 640 }} dataSource={list.data ?? []} columns={[
             { title: "Name", render: (_, e) => <strong>{e.name}</strong> },
-            { title: "Kind", render: (_, e) => <Tag color={e.kind === "vcenter" ? "geekblue" : "cyan"}>{e.kind === "vcenter" ? "vCenter" : "CloudStack"}</Tag> },
+            { title: "Kind", render: (_, e) => <Tag color={e.kind === "vcenter" ? "geekblue" : "purple"}>{e.kind === "vcenter" ? "vCenter" : "CloudStack"}</Tag> },
             { title: "Address", dataIndex: "address" },
             { title: "Certificate", render: (_, e) => (e.insecure ? <Tag color="warning">not checked</Tag> : e.thumbprint ? "by fingerprint" : "by authority") },
             { title: <span className="muted">Actions</span>, render: (_, e) => e.source === "config" ? <span className="muted">of the configuration file</span> : can("operator") && (

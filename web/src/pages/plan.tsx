@@ -135,10 +135,10 @@ export default function PlanPage() {
   const resources = { zones: use("zones"), clusters: use("clusters"), storage: use("storage"), networks: use("networks"), serviceofferings: use("serviceofferings"), diskofferings: use("diskofferings"), ostypes: use("ostypes") };
   const drafts = plan.drafts;
   // Of another CloudStack than the one chosen now, or gone since: what is not listed cannot be meant.
-  const idsOf = (what: ResourceKind) => new Set(use(what).map((r) => r.id));
-  const known = cs && resources.zones.length ? {
-    zoneid: idsOf("zones"), clusterid: idsOf("clusters"), storageid: idsOf("storage"), serviceofferingid: idsOf("serviceofferings"),
-    diskofferingid: idsOf("diskofferings"), ostypeid: idsOf("ostypes"),
+  const idsOf = (list: Resource[]) => new Set(list.map((r) => r.id));
+  const known = cs && Object.values(resources).every((list) => list.length) ? {
+    zoneid: idsOf(resources.zones), clusterid: idsOf(resources.clusters), storageid: idsOf(resources.storage), serviceofferingid: idsOf(resources.serviceofferings),
+    diskofferingid: idsOf(resources.diskofferings), ostypeid: idsOf(resources.ostypes),
   } : {};
   const faultsOf = (d: Draft) => [...problems(plan, d), ...unknownIds(d, known)];
   const bad = drafts.map(faultsOf);
