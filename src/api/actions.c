@@ -176,15 +176,15 @@ copy_job(const struct subject *s, int kind, struct store_job *ret)
     };
 }
 
-/* Adds it, and makes it the answer. */
+/* Adds it with @plan, which may be NULL, and makes it the answer. */
 static int
-begin_job(struct subject *s, struct store_job *fresh, struct err **err)
+begin_job(struct subject *s, struct store_job *fresh, const struct plan *plan, struct err **err)
 {
     struct store_jobs jobs = {0};
     int rc;
 
     vec_push(&jobs, *fresh);
-    rc = jobs_begin(s->r, &jobs, NULL, err);
+    rc = jobs_begin(s->r, &jobs, plan, err);
     if (rc == 0) {
         store_job_done(s->job);
         *s->job = jobs.items[0];
@@ -195,24 +195,33 @@ begin_job(struct subject *s, struct store_job *fresh, struct err **err)
     return rc;
 }
 
+/* A copy of the spec: the old job may be forgotten, and its files with it. */
 static int
 act_retry(struct subject *s, struct err **err)
 {
+    struct plan_entry entry = {0};
+    const struct plan plan = {.items = &entry, .count = 1};
     struct store_job fresh;
+    size_t length;
+    int rc;
 
     if (s->job->kind != JOB_MIGRATE ||
         (s->job->state != JOB_FAILED && s->job->state != JOB_STOPPED &&
          s->job->state != JOB_CANCELLED))
         return err_set(err, E_JOB_STATE, "the job of %s is %s: there is nothing to try again",
                        s->job->vm_name, store_job_state_name((enum store_job_state)s->job->state));
-    if (!s->job->spec_file || access(s->job->spec_file, R_OK) < 0)
+    if (!s->job->spec_file ||
+        file_read(s->job->spec_file, API_MAX_BODY * 2, &entry.yaml, &length, NULL) < 0)
         return err_set(err, E_JOB_STATE, "the spec of that job is gone");
     copy_job(s, JOB_MIGRATE, &fresh);
-    fresh.spec_file = xstrdup(s->job->spec_file);
     fresh.migration = s->job->migration;
+    fresh.host = xstrdup(s->job->host);
+    fresh.stage = xstrdup(s->job->stage); /* what is past its base waits for no slot */
     if (input_is(s, "debug"))
         fresh.options = xstrdup("{\"debug\":true}");
-    return begin_job(s, &fresh, err);
+    rc = begin_job(s, &fresh, &plan, err);
+    free(entry.yaml);
+    return rc;
 }
 
 /* One that has not begun has left nothing: it is just not begun. */
@@ -232,7 +241,7 @@ act_cancel(struct subject *s, struct err **err)
     fresh.vm_moref = xstrdup(s->record.vm_moref);
     if (input_is(s, "keep_files"))
         fresh.options = xstrdup("{\"keep_files\":true}");
-    return begin_job(s, &fresh, err);
+    return begin_job(s, &fresh, NULL, err);
 }
 
 static int
@@ -251,7 +260,7 @@ act_rollback(struct subject *s, struct err **err)
     fresh.vm_moref = xstrdup(s->record.vm_moref);
     fresh.options = json_dumps(options, JSON_COMPACT);
     json_decref(options);
-    return begin_job(s, &fresh, err);
+    return begin_job(s, &fresh, NULL, err);
 }
 
 static int
@@ -263,7 +272,7 @@ act_rehearse(struct subject *s, struct err **err)
         return -1;
     copy_job(s, JOB_REHEARSE, &fresh);
     fresh.migration = s->record.id;
-    return begin_job(s, &fresh, err);
+    return begin_job(s, &fresh, NULL, err);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------- */

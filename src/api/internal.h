@@ -196,6 +196,8 @@ int jobs_begin(struct request *r, struct store_jobs *jobs, const struct plan *pl
 /* Does @action of openapi.yaml; *ret_job (owned by the caller) is the job to show. */
 int job_act(struct request *r, const char *job_id, const char *action, const json_t *input,
             struct store_job *ret_job, struct err **err);
+/* A finished one, with its files. */
+int job_forget(struct request *r, const struct store_job *job, struct err **err);
 void api_wake(struct api *api);
 /* The last @lines lines of a file, or all for 0 (64 MiB at most); "" where there is none.  The caller frees. */
 char *log_tail(const char *path, int64_t lines);

@@ -396,27 +396,34 @@ patch_job(struct request *r, struct err **err)
 }
 
 int
-delete_job(struct request *r, struct err **err)
+job_forget(struct request *r, const struct store_job *job, struct err **err)
 {
     static const char *const suffixes[] = {QUEUE_SPEC, QUEUE_STDOUT, QUEUE_STDERR};
+
+    if (store_job_forget(r->store, job->job_id, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+        CLEANUP(free_charp)
+        char *path = queue_file(r->api->options.control_dir, job->job_id, suffixes[i]);
+
+        (void)unlink(path);
+    }
+    hub_gone(r->api->hub, job->job_id);
+    return 0;
+}
+
+int
+delete_job(struct request *r, struct err **err)
+{
     struct store_job job = {0};
+    int rc;
 
     /* Its id comes from the store and not from the path: only then is it part of a file's name. */
     if (store_job_get(r->store, r->parts[0], &job, err) < 0)
         return -1;
-    if (store_job_forget(r->store, job.job_id, err) < 0) {
-        store_job_done(&job);
-        return -1;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-        CLEANUP(free_charp)
-        char *path = queue_file(r->api->options.control_dir, job.job_id, suffixes[i]);
-
-        (void)unlink(path);
-    }
-    hub_gone(r->api->hub, job.job_id);
+    rc = job_forget(r, &job, err);
     store_job_done(&job);
-    return answer_nothing(r);
+    return rc < 0 ? -1 : answer_nothing(r);
 }
 
 int

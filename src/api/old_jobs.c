@@ -118,12 +118,10 @@ old_clear_jobs(struct request *r, struct err **err)
     if (store_job_list(r->store, &filter, &jobs, NULL, err) < 0)
         return -1;
     for (size_t i = 0; i < jobs.count; i++) {
-        if (store_job_forget(r->store, jobs.items[i].job_id, NULL) == 0) {
-            hub_gone(r->api->hub, jobs.items[i].job_id);
+        if (job_forget(r, &jobs.items[i], NULL) == 0)
             removed++;
-        } else {
+        else
             skipped++;
-        }
     }
     store_jobs_done(&jobs);
     return answer_json(r, MHD_HTTP_OK,

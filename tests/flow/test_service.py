@@ -83,6 +83,11 @@ def test_a_vm_has_one_unfinished_job(serve):
     assert retried["id"] != job and retried["retry_of"] == job
     service.until_job(retried["id"], lambda j: j["state"] == "waiting", "the retry goes on")
     assert service.job(job)["state"] == "stopped"
+    service.call("DELETE", f"/api/v1/jobs/{job}")
+    service.act(retried["id"], "stop")
+    service.until_state(retried["id"], "stopped")
+    third = service.act(retried["id"], "retry")
+    service.until_job(third["id"], lambda j: j["state"] == "waiting", "its spec is not gone with the first")
 
 
 def test_waiting_jobs_hold_no_slot(serve):
