@@ -79,5 +79,15 @@ class Contract(unittest.TestCase):
         self.assertEqual(open_paths, {"/health", "/api/v1/login"})
 
 
+class Dashboard(unittest.TestCase):
+    def test_the_grafana_dashboard_asks_for_metrics_that_exist(self):
+        asked = set(re.findall(r"v2c_(\w+)", (TOP / "packaging/grafana/v2c-engine.json").read_text()))
+        told = set(re.findall(r'"([a-z_]+)", "(?:gauge|counter)"|{"(job_[a-z_]+)"',
+                              (TOP / "src/api/observe.c").read_text()))
+        told = {name for pair in told for name in pair if name}
+        self.assertTrue(asked and told)
+        self.assertEqual(asked - told, set())
+
+
 if __name__ == "__main__":
     sys.exit(unittest.main())
