@@ -378,6 +378,27 @@ start_units() {
     done
 }
 
+# As whom the service runs: what it makes in the state directory must be the service's own.
+as_service() {
+    if $own_user; then
+        setpriv --reuid v2c --regid v2c --init-groups "$@"
+    else
+        "$@"
+    fi
+}
+
+# Once: a name and a password that nobody has chosen, shown on this terminal only.
+make_first_admin() {
+    local people password
+    if $own_user; then install -d -m 0750 -o v2c -g v2c "$state_dir"; fi
+    if ! people=$(as_service "$bin" user list --config "$config" 2>/dev/null); then
+        say "who may sign in: $bin user add NAME --role admin --config $config makes the first administrator"
+    elif [ -z "$people" ] && password=$(as_service "$bin" user add admin --role admin --generate --config "$config"); then
+        say "first administrator: user admin, password $password"
+        say "it is not shown again; change it after signing in, or with: $bin user password admin --config $config"
+    fi
+}
+
 umask 022
 check_arguments
 family=$(family)
@@ -401,6 +422,6 @@ for line in ${advice[@]+"${advice[@]}"}; do say "NOTE: $line"; done
 if $install_service && systemd_runs && $start_services; then start_units; fi
 if $install_service; then
     own_config=$config
-    say "who may sign in: $bin user add NAME --role admin --config $config makes the first administrator"
+    make_first_admin
 fi
 say "done.  Next: edit $own_config, then: $bin doctor --config $own_config"

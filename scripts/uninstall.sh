@@ -125,6 +125,8 @@ remove() {
         *) rm -f "$path" ;;
         esac
     done
+    # The web UI has directories of its own.
+    [ ! -d "$prefix/share/v2c-engine" ] || find "$prefix/share/v2c-engine" -mindepth 1 -depth -type d -empty -delete
     rmdir --ignore-fail-on-non-empty -p "$prefix"/{share/v2c-engine,libexec/v2c-engine} 2>/dev/null || true
     for path in "$unit_dir"/v2c-{engine,ui}.service.d "$config_dir" "$ui_dir"; do
         [ ! -d "$path" ] || rmdir --ignore-fail-on-non-empty "$path"

@@ -144,6 +144,12 @@ def test_the_units_are_those_of_the_tree_with_the_path_of_the_program(installed)
     assert "Environment=V2C_LISTEN=127.0.0.1:8000\n" in drop_in.read_text()
 
 
+def test_there_is_one_administrator_whose_password_is_shown_once(installed):
+    people = inside(installed, "v2c-engine", "user", "list", "--config", f"/{CONFIG}")
+    assert people.split() == ["admin", "admin"]
+    assert "password" not in done_well(bootstrap(installed, *AGAIN))
+
+
 def test_it_says_that_systemd_does_not_run(installed):
     assert "nothing was started" in done_well(bootstrap(installed, *AGAIN))
 
