@@ -224,6 +224,27 @@ act_retry(struct subject *s, struct err **err)
     return rc;
 }
 
+/* Whichever job works on the migration now, it is that one that has to leave. */
+static int
+want_cancel_of_others(struct subject *s, struct err **err)
+{
+    struct store_jobs jobs = {0};
+    int rc = 0;
+
+    if (store_job_list(s->r->store,
+                       &(struct store_job_filter){.states = 1U << JOB_QUEUED | 1U << JOB_RUNNING |
+                                                            1U << JOB_WAITING,
+                                                  .kind = JOB_MIGRATE,
+                                                  .migration = s->record.id},
+                       &jobs, NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; i < jobs.count && rc == 0; i++)
+        if (strcmp(jobs.items[i].job_id, s->job->job_id) != 0)
+            rc = store_job_want(s->r->store, jobs.items[i].job_id, JOB_WANTS_CANCEL, err);
+    store_jobs_done(&jobs);
+    return rc;
+}
+
 /* One that has not begun has left nothing: it is just not begun. */
 static int
 act_cancel(struct subject *s, struct err **err)
@@ -232,6 +253,8 @@ act_cancel(struct subject *s, struct err **err)
     struct store_job fresh;
 
     if (is_active && store_job_want(s->r->store, s->job->job_id, JOB_WANTS_CANCEL, err) < 0)
+        return -1;
+    if (s->record.id && want_cancel_of_others(s, err) < 0)
         return -1;
     if (!s->record.id)
         return is_active ? 0 : need_migration(s, "cancelled", err);

@@ -300,8 +300,8 @@ keep_secrets(struct request *r, struct input *in, struct err **err)
     struct secrets s = {0};
     int rc = 0;
 
-    if (!in->row.env_id || is_of_config(in->row.env_id))
-        return 0;
+    if (!in->row.env_id || is_of_config(in->row.env_id) || !in->row.address)
+        return 0; /* what is missing is told by check_complete */
     if (store_environment_get(r->store, in->row.env_id, &before, err) < 0)
         return -1;
     if (before.is_vcenter != in->row.is_vcenter)
@@ -755,7 +755,11 @@ old_put_environments(struct request *r, struct err **err)
         return -1;
     vcenters = json_object_get(body, "vcenters");
     cloudstacks = json_object_get(body, "cloudstacks");
-    rc = remove_others(r, body, err);
+    if (json_is_array(vcenters) && json_is_array(cloudstacks))
+        rc = remove_others(r, body, err);
+    else
+        rc = err_set(err, E_REQUEST,
+                     "expected vcenters and cloudstacks: what is not named is removed");
     for (size_t i = 0; i < json_array_size(vcenters) && rc == 0; i++)
         rc = put_profile(r, json_array_get(vcenters, i), true, err);
     for (size_t i = 0; i < json_array_size(cloudstacks) && rc == 0; i++)

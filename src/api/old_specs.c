@@ -507,14 +507,20 @@ begin_plan(struct request *r, const struct plan *plan, const struct old_start *s
            const char *vcenter, const char *cloudstack, struct err **err)
 {
     struct store_jobs jobs = {0};
-    json_t *ids = json_array(), *body;
-    size_t named = 0;
+    json_t *ids, *body;
+    size_t named = plan->count;
 
+    for (size_t i = 0; i < plan->count; i++)
+        if (!strcmp(plan->items[i].vm_name, start->vm_name) ||
+            (plan->items[i].vm_moref && !strcmp(plan->items[i].vm_moref, start->vm_name)))
+            named = i;
+    if (named == plan->count)
+        return err_set(err, E_REQUEST, "%s is of other VMs than %s", start->spec_file,
+                       start->vm_name);
+    ids = json_array();
     for (size_t i = 0; i < plan->count; i++) {
         add_plan_job(r, &plan->items[i], vcenter, cloudstack, start, &jobs);
         json_array_append_new(ids, json_text(jobs.items[i].job_id));
-        if (!strcmp(plan->items[i].vm_name, start->vm_name))
-            named = i;
     }
     if (jobs_begin(r, &jobs, plan, err) < 0) {
         store_jobs_done(&jobs);

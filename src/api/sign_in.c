@@ -270,8 +270,8 @@ post_login(struct request *r, struct err **err)
     node_decode_string(doc_root(doc), "password", &password, &problems);
     if (body_check(&problems, err) < 0)
         return -1;
-    if (!user || !password)
-        return err_set(err, E_REQUEST, "expected user and password");
+    if (!user || !password || strlen(user) > 64 || strlen(password) > 1024)
+        return err_set(err, E_REQUEST, "expected user (64 bytes at most) and password");
     snprintf(subject, sizeof(subject), "user %.64s", user);
     if (is_blocked(r->api->guard, r->address) || is_blocked(r->api->guard, subject)) {
         CLEANUP(err_freep) struct err *wait = NULL;

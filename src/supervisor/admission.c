@@ -125,8 +125,11 @@ earlier_wave(const struct queue_view *view, const struct store_wave *wave)
         const struct store_job *other = &view->unfinished->items[i];
         const struct store_wave *its = find_wave(view->waves, other->wave);
 
+        bool is_too_late = its && other->state == JOB_QUEUED && !other->started_at &&
+                           its->not_after && its->not_after < view->now;
+
         if (its && its->position < wave->position && other->kind == JOB_MIGRATE &&
-            other->state != JOB_WAITING)
+            other->state != JOB_WAITING && !is_too_late)
             return its->name;
     }
     return NULL;
@@ -176,6 +179,8 @@ queue_waits_for(const struct queue_view *view, const struct store_job *job, char
         snprintf(ret_text, 200, "it is to begin at %s", when);
         return ret_text;
     }
+    if (job->kind == JOB_CANCEL || job->kind == JOB_ROLLBACK)
+        return NULL; /* somebody waits for it, maybe with the source down */
     if (job->kind != JOB_MIGRATE)
         return counts.others >= MAX_OTHERS ? "other checks and clean-ups run" : NULL;
     if (is_past_base(job)) /* it was interrupted: nothing may hold it up */
@@ -188,5 +193,7 @@ queue_waits_for(const struct queue_view *view, const struct store_job *job, char
         return "the limit of its ESXi host is reached";
     if (limits->max_per_pool && counts.pool >= limits->max_per_pool)
         return "the limit of its storage pool is reached";
+    if (job->started_at) /* it was interrupted, maybe with a snapshot on the source */
+        return NULL;
     return waits_for_wave(view, job, &counts, ret_text);
 }

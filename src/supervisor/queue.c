@@ -24,6 +24,7 @@ struct entry {
     struct store_job row;
     struct supervisor_job process;
     struct queue_words argv, environment;
+    char *label; /* of the process: the row's name may be replaced by what the worker reports */
     int output_fd, error_fd;
     int64_t persisted_ms;
     struct queue_live live;
@@ -57,6 +58,7 @@ static void
 entry_free(struct entry *e)
 {
     store_job_done(&e->row);
+    free(e->label);
     words_done(&e->argv);
     words_done(&e->environment);
     close_fdp(&e->output_fd);
@@ -167,9 +169,12 @@ prepare(struct queue *q, struct entry *e, struct err **err)
     if (option_is_set(job, "debug"))
         add(&e->environment, "V2C_VIRT_V2V_DEBUG=1");
     vec_push(&e->environment, NULL);
+    if (job->kind != JOB_MIGRATE && job->kind != JOB_CHECK && (!job->vm_moref || !*job->vm_moref))
+        return err_set(err, E_JOB_STATE, "which VM of %s is meant is not known", job->vm_name);
+    e->label = xstrdup(job->vm_name);
     build_argv(q, job, &e->argv);
     e->process = (struct supervisor_job){
-        .label = job->vm_name,
+        .label = e->label,
         .argv = (const char *const *)e->argv.items,
         .output_fd = e->output_fd,
         .error_fd = e->error_fd,
@@ -318,7 +323,8 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
         store_job_done(&now);
     }
     job->return_code = MAX(event->exit_status, 0);
-    if (is_cancelled && q->is_stopping && job->wanted == JOB_WANTS_NOTHING) {
+    if (is_cancelled && (q->is_stopping || (q->options->stop && *q->options->stop)) &&
+        job->wanted == JOB_WANTS_NOTHING) {
         job->state = JOB_QUEUED; /* goes on when the queue runs again */
         save(q, job);
         return;

@@ -27,6 +27,8 @@ class Service:
     ROLES = ("viewer", "operator", "admin")
 
     def __init__(self, engine, *arguments, listen="127.0.0.1:0"):
+        if "--ui-dir" not in arguments:  # the same answers whether or not the tree's UI was built
+            arguments = (*arguments, "--ui-dir", "/nonexistent")
         self.engine, self.arguments, self.listen = engine, arguments, listen
         self.process, self.url, self.tokens, self.passwords = None, None, {}, {}
         self.starts = 0

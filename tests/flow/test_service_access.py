@@ -206,6 +206,10 @@ def test_saved_secrets_are_encrypted_and_never_told(serve):  # noqa: F811
     elsewhere = service.request("PUT", f"/api/v1/environments/{made['id']}", {
         "kind": "vcenter", "name": "other", "address": "192.0.2.1", "user": "x"})
     assert elsewhere.status == 400, "a saved password never goes to another server"
+    nowhere = service.request("PUT", f"/api/v1/environments/{made['id']}", {"kind": "vcenter", "name": "x"})
+    assert nowhere.status == 400
+    assert service.request("PUT", "/environments", {}).status == 400, "nothing is removed by leaving it out"
+    assert made["id"] in [e["id"] for e in service.call("GET", "/api/v1/environments")]
 
 
 def test_an_environment_is_tested_and_shows_its_certificate(serve):  # noqa: F811

@@ -58,6 +58,14 @@ def test_a_vm_with_a_blank_in_its_name_is_found(serve):  # noqa: F811
     assert service.call("POST", "/migration/finalize/Web%20Server%2001")["vm_name"] == "Web Server 01"
 
 
+def test_a_spec_of_another_vm_is_not_started(serve):  # noqa: F811
+    lab, engine, service = serve(harness.synthetic())
+    saved = service.call("POST", "/migration/spec", form(engine, "web01"))
+    answer = service.request("POST", "/migration/start", {"vm_name": "db01", "spec_file": saved["spec_file"]})
+    assert answer.status == 400 and "other VMs" in answer.json()["detail"]
+    assert service.call("GET", "/migration/jobs") == []
+
+
 def test_a_name_is_not_the_beginning_of_another(serve):  # noqa: F811
     lab, engine, service = serve(harness.synthetic("web_db"))
     service.call("POST", "/migration/spec", form(engine, "web_db"))
