@@ -226,7 +226,10 @@ uint64_t hub_rate(struct hub *hub); /* of all jobs, now */
 /* ---- lanes.c ----------------------------------------------------------------------------------------- */
 
 int lanes_start(struct api *api, struct lanes **ret, struct err **err);
+/* Ends the threads; what is pushed from then on is refused.  The daemon may still push until it has stopped:
+ * free them after it. */
 void lanes_stop(struct lanes *lanes);
+void lanes_free(struct lanes *lanes);
 /* Another thread answers it, and resumes its connection. */
 void lanes_push(struct lanes *lanes, struct request *r);
 

@@ -114,7 +114,7 @@ lanes_start(struct api *api, struct lanes **ret, struct err **err)
     for (size_t i = 0; i < QUICK_THREADS + SLOW_THREADS && rc == 0; i++)
         rc = start_thread(lanes, i < QUICK_THREADS ? LANE_QUICK : LANE_SLOW, err);
     if (rc < 0) {
-        lanes_stop(lanes);
+        lanes_free(lanes);
         return -1;
     }
     *ret = lanes;
@@ -135,6 +135,15 @@ lanes_stop(struct lanes *lanes)
         (void)pthread_join(lanes->threads[i].thread, NULL);
         store_closep(&lanes->threads[i].store);
     }
+    lanes->started = 0;
+}
+
+void
+lanes_free(struct lanes *lanes)
+{
+    if (!lanes)
+        return;
+    lanes_stop(lanes);
     vec_done(&lanes->queues[LANE_QUICK].waiting);
     vec_done(&lanes->queues[LANE_SLOW].waiting);
     pthread_mutex_destroy(&lanes->mutex);

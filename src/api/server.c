@@ -414,6 +414,7 @@ api_stop(struct api *api)
     hub_stop(api->hub);
     if (api->daemon)
         MHD_stop_daemon(api->daemon);
+    lanes_free(api->lanes);
     hub_free(api->hub);
     assets_free(api->assets);
     guard_free(api->guard);
