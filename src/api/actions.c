@@ -325,9 +325,8 @@ job_act(struct request *r, const char *job_id, const char *action, const json_t 
         return err_set(err, E_REQUEST, "there is no action \"%.40s\"", action);
     if (store_job_get(r->store, job_id, ret_job, err) < 0)
         return -1;
-    rc = ret_job->migration
-             ? store_migration_by_row(r->store, ret_job->migration, &is_there, &s.record, err)
-             : 0;
+    rc = ret_job->migration ? store_migration_of_job(r->store, ret_job, &is_there, &s.record, err)
+                            : 0;
     if (rc == 0)
         rc = act(&s, err);
     store_migration_done(&s.record);

@@ -281,7 +281,7 @@ job_json(struct job_context *c, const struct store_job *job, bool has_detail, st
     if (speaks_of_now(job)) {
         bool is_there = false;
 
-        rc = store_migration_by_row(c->store, job->migration, &is_there, &record, err);
+        rc = store_migration_of_job(c->store, job, &is_there, &record, err);
         if (rc == 0 && is_there)
             rc = migration_view_load(c->store, c->api->options.control_dir, &record, &view, err);
         if (rc == 0 && is_there)

@@ -506,7 +506,7 @@ log_path(struct request *r, const struct store_job *job)
     char *path = NULL;
 
     if (job->kind == JOB_MIGRATE && job->migration &&
-        store_migration_by_row(r->store, job->migration, &is_there, &record, NULL) == 0 && is_there)
+        store_migration_of_job(r->store, job, &is_there, &record, NULL) == 0 && is_there)
         path = file_join(record.directory, "migration.log");
     store_migration_done(&record);
     return path ? path : queue_file(r->api->options.control_dir, job->job_id, QUEUE_STDOUT);

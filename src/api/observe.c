@@ -368,7 +368,7 @@ report_json(struct request *r, struct job_context *c, const struct store_job *jo
     int rc = detail ? 0 : -1;
 
     if (rc == 0 && job->migration)
-        rc = store_migration_by_row(r->store, job->migration, &is_there, &record, err);
+        rc = store_migration_of_job(r->store, job, &is_there, &record, err);
     if (rc == 0 && is_there)
         rc = migration_view_load(r->store, r->api->options.control_dir, &record, &view, err);
     if (rc == 0)

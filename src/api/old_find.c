@@ -99,7 +99,7 @@ record_of_job(struct request *r, struct old_vm *ret, struct err **err)
 
     if (ret->record.id || !ret->job.migration)
         return 0;
-    return store_migration_by_row(r->store, ret->job.migration, &is_there, &ret->record, err);
+    return store_migration_of_job(r->store, &ret->job, &is_there, &ret->record, err);
 }
 
 int

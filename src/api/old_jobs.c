@@ -44,8 +44,7 @@ old_job_json(struct job_context *c, const struct store_job *job, json_t **ret, s
 
     if (!now)
         return -1;
-    if (job->migration &&
-        store_migration_by_row(c->store, job->migration, &is_there, &record, err) < 0) {
+    if (job->migration && store_migration_of_job(c->store, job, &is_there, &record, err) < 0) {
         json_decref(now);
         return -1;
     }

@@ -157,7 +157,8 @@ refuse_second(struct store *store, const struct store_job *job, struct err **err
 
     if (!excludes_others(job))
         return 0;
-    /* Without a moref on either side names decide: that may refuse one VM too many, never one too few. */
+    /* Without a moref on either side names decide.  What that misses (a VM by two names, a vCenter under two
+     * ids), the lock of the migration refuses. */
     stmt =
         table_select(store, &job_table,
                      "WHERE " UNFINISHED " AND kind IN (0, 3, 4) AND vcenter = ?1"
@@ -438,7 +439,8 @@ store_job_save(struct store *store, const struct store_job *job, struct err **er
     CLEANUP(store_finalizep)
     sqlite3_stmt *stmt = store_prepare(
         store,
-        "UPDATE job SET state = ?, vm_name = ?, vm_moref = ?, migration = ?, started_at = ?,"
+        "UPDATE job SET state = ?, vm_name = ?, vm_moref = ?,"
+        " migration = coalesce((SELECT id FROM migration WHERE id = ?), 0), started_at = ?,"
         " finished_at = ?, host = ?, stage = ?, progress = ?, return_code = ?, error = ?,"
         " error_code = ?, error_hint = ? WHERE id = ?",
         err);

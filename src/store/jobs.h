@@ -127,9 +127,9 @@ void store_events_done(struct store_events *events);
  * One store of a thread. */
 void store_keep_statements(struct store *store);
 
-/* The migration of a row; *ret_is_there false when it is gone. */
+/* The migration of @job's VM that it works on; *ret_is_there false when there is none, or it is gone. */
 struct store_migration;
-int store_migration_by_row(struct store *store, int64_t row, bool *ret_is_there,
+int store_migration_of_job(struct store *store, const struct store_job *job, bool *ret_is_there,
                            struct store_migration *ret, struct err **err);
 
 /* Of everything that is recorded. */

@@ -4,18 +4,21 @@
 #include "store/jobs.h"
 #include "store/sqlite.h"
 
+/* Rows of SQLite are used again: a job never speaks of another VM's migration. */
 int
-store_migration_by_row(struct store *store, int64_t row, bool *ret_is_there,
+store_migration_of_job(struct store *store, const struct store_job *job, bool *ret_is_there,
                        struct store_migration *ret, struct err **err)
 {
     CLEANUP(store_finalizep)
-    sqlite3_stmt *stmt = table_select(store, &migration_table, "WHERE id = ?", err);
+    sqlite3_stmt *stmt =
+        table_select(store, &migration_table, "WHERE id = ? AND vm_moref = ?", err);
     struct store_migration found = {0};
     int rc;
 
     if (!stmt)
         return -1;
-    sqlite3_bind_int64(stmt, 1, row);
+    sqlite3_bind_int64(stmt, 1, job->migration);
+    store_bind_text(stmt, 2, job->vm_moref);
     rc = store_step(store, stmt, err);
     *ret_is_there = rc > 0;
     if (rc > 0 && table_read(store, &migration_table, stmt, &found, err) < 0) {

@@ -28,6 +28,7 @@ struct entry {
     int output_fd, error_fd;
     int64_t persisted_ms;
     struct queue_live live;
+    bool is_over; /* it has ended, and that could not be written yet */
 };
 
 struct queue {
@@ -75,16 +76,19 @@ find_entry(const struct queue *q, int64_t row)
     return NULL;
 }
 
-/* Nothing of a running migration depends on it: what cannot be written now is written next time. */
-static void
+/* Nothing of a running migration depends on it: what cannot be written now is written next time.  How a job
+ * has ended is written until it stands there (retry_saves). */
+static int
 save(struct queue *q, const struct store_job *job)
 {
     CLEANUP(err_freep) struct err *failure = NULL;
+    int rc = store_job_save(q->store, job, &failure);
 
-    if (store_job_save(q->store, job, &failure) < 0)
+    if (rc < 0)
         log_warning("job %s: %s", job->job_id, err_message(failure));
     if (q->options->on_change)
         q->options->on_change(q->options->opaque, job);
+    return rc;
 }
 
 static void
@@ -183,7 +187,7 @@ prepare(struct queue *q, struct entry *e, struct err **err)
     return 0;
 }
 
-static void
+static int
 end_failed(struct queue *q, struct store_job *job, const struct err *error)
 {
     job->state = JOB_FAILED;
@@ -194,7 +198,7 @@ end_failed(struct queue *q, struct store_job *job, const struct err *error)
     replace(&job->error_hint, err_hint_text(error));
     log_warning("[job %s] %s of %s failed: %s", job->job_id, store_job_kind_name(job->kind),
                 job->vm_name, job->error);
-    save(q, job);
+    return save(q, job);
 }
 
 /* Takes @job. */
@@ -209,7 +213,7 @@ start(struct queue *q, struct store_job *job)
     e->output_fd = e->error_fd = -1;
     e->live.eta_s = -1;
     if (prepare(q, e, &failure) < 0) {
-        end_failed(q, &e->row, failure);
+        (void)end_failed(q, &e->row, failure); /* unsaved it stays queued, and is tried again */
         entry_free(e);
         return;
     }
@@ -218,7 +222,10 @@ start(struct queue *q, struct store_job *job)
         e->row.started_at = clock_wall_s();
     log_info("[job %s] %s of %s begins", e->row.job_id, store_job_kind_name(e->row.kind),
              e->row.vm_name);
-    save(q, &e->row); /* before the process is there: a crash finds it and goes on */
+    if (save(q, &e->row) < 0) { /* before the process is there: a crash finds it and goes on */
+        entry_free(e);
+        return;
+    }
     vec_push(&q->entries, e);
     pool_start(q->pool, (size_t)e->row.id, &e->process);
 }
@@ -230,7 +237,7 @@ enter_stage(struct queue *q, struct entry *e, const char *stage)
 {
     replace(&e->row.stage, stage);
     e->row.state = queue_stage_waits(stage) ? JOB_WAITING : JOB_RUNNING;
-    save(q, &e->row);
+    (void)save(q, &e->row);
 }
 
 static void
@@ -300,7 +307,7 @@ on_report(struct queue *q, struct entry *e, const json_t *report)
     else if (!strcmp(type, "vm"))
         take_vm(q, e, report);
     else
-        save(q, &e->row); /* a pause, a summary: others look at it anew */
+        (void)save(q, &e->row); /* a pause, a summary: others look at it anew */
 }
 
 /* A check that found something has run well: what it found is its output. */
@@ -311,7 +318,7 @@ is_finding(const struct entry *e, const struct supervisor_event *event)
            err_code(event->error) == E_WORKER_CRASH;
 }
 
-static void
+static int
 judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event)
 {
     struct store_job *job = &e->row, now = {0};
@@ -326,13 +333,10 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
     if (is_cancelled && (q->is_stopping || (q->options->stop && *q->options->stop)) &&
         job->wanted == JOB_WANTS_NOTHING) {
         job->state = JOB_QUEUED; /* goes on when the queue runs again */
-        save(q, job);
-        return;
+        return save(q, job);
     }
-    if (event->error && !is_finding(e, event) && !is_cancelled) {
-        end_failed(q, job, event->error);
-        return;
-    }
+    if (event->error && !is_finding(e, event) && !is_cancelled)
+        return end_failed(q, job, event->error);
     job->finished_at = clock_wall_s();
     job->state = !is_cancelled                     ? JOB_COMPLETED
                  : job->wanted == JOB_WANTS_CANCEL ? JOB_CANCELLED
@@ -343,7 +347,28 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
         replace(&job->error, err_message(event->error));
     log_info("[job %s] %s of %s: %s", job->job_id, store_job_kind_name(job->kind), job->vm_name,
              store_job_state_name(job->state));
-    save(q, job);
+    return save(q, job);
+}
+
+static void
+forget_entry(struct queue *q, struct entry *e)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < q->entries.count; i++)
+        if (q->entries.items[i] != e)
+            q->entries.items[kept++] = q->entries.items[i];
+    q->entries.count = kept;
+    entry_free(e);
+}
+
+/* Until it stands in the store that a job has ended it keeps its entry, so that nothing starts it again. */
+static void
+retry_saves(struct queue *q)
+{
+    for (size_t i = q->entries.count; i-- > 0;)
+        if (q->entries.items[i]->is_over && save(q, &q->entries.items[i]->row) == 0)
+            forget_entry(q, q->entries.items[i]);
 }
 
 static void
@@ -351,7 +376,6 @@ on_pool_event(void *opaque, const struct supervisor_event *event)
 {
     struct queue *q = opaque;
     struct entry *e = find_entry(q, (int64_t)event->job);
-    size_t kept = 0;
 
     if (!e)
         return;
@@ -366,12 +390,9 @@ on_pool_event(void *opaque, const struct supervisor_event *event)
                     err_message(event->error), (event->delay_ms + 999) / 1000);
         break;
     case SUPERVISOR_ENDED:
-        judge_end(q, e, event);
-        for (size_t i = 0; i < q->entries.count; i++)
-            if (q->entries.items[i] != e)
-                q->entries.items[kept++] = q->entries.items[i];
-        q->entries.count = kept;
-        entry_free(e);
+        e->is_over = judge_end(q, e, event) < 0;
+        if (!e->is_over)
+            forget_entry(q, e);
         q->next_look_ms = 0; /* a slot is free */
         break;
     }
@@ -398,7 +419,7 @@ end_unstarted(struct queue *q, struct store_job *job)
     job->state = job->wanted == JOB_WANTS_CANCEL ? JOB_CANCELLED : JOB_STOPPED;
     job->finished_at = clock_wall_s();
     replace(&job->error, "not begun");
-    save(q, job);
+    (void)save(q, job);
 }
 
 static void
@@ -411,7 +432,7 @@ look_at(struct queue *q, const struct queue_view *view, struct store_job *job)
             pool_stop(q->pool, (size_t)job->id, 1);
     } else if (job->wanted != JOB_WANTS_NOTHING) {
         end_unstarted(q, job);
-    } else if (!queue_waits_for(view, job, text)) {
+    } else if (job->state == JOB_QUEUED && !queue_waits_for(view, job, text)) {
         struct store_job own = {0};
 
         job->state = JOB_RUNNING; /* counts for the limits of those that come after it */
@@ -431,6 +452,7 @@ look(struct queue *q, struct err **err)
     int rc;
 
     q->next_look_ms = clock_monotonic_ms() + LOOK_MS;
+    retry_saves(q);
     rc = queue_limits_load(q->store, q->options->default_workers, &limits, err);
     if (rc == 0)
         rc = store_wave_list(q->store, &waves, err);
@@ -464,7 +486,7 @@ take_up(struct queue *q, struct err **err)
         jobs.items[i].state = JOB_QUEUED;
         log_info("[job %s] %s of %s was interrupted and goes on", jobs.items[i].job_id,
                  store_job_kind_name(jobs.items[i].kind), jobs.items[i].vm_name);
-        save(q, &jobs.items[i]);
+        (void)save(q, &jobs.items[i]);
     }
     store_jobs_done(&jobs);
     return 0;

@@ -19,6 +19,7 @@ if ! "$tool" --version 2>/dev/null | grep -qF "$version"; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+cd "$work" # where it leaves notes of its own
 V2C_BUILD_DIR=${V2C_BUILD_DIR:-$top/build} python3 "$top/tests/api/with_service.py" "$work" \
     timeout 400 "$tool" --config-file "$top/tests/api/schemathesis.toml" run "$top/src/api/openapi.yaml" --url @URL@ --header "Authorization: Bearer @TOKEN@" \
     --max-examples "${V2C_FUZZ_EXAMPLES:-12}" --seed "${V2C_FUZZ_SEED:-1}" --workers 1 --request-timeout 30 \
