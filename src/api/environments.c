@@ -291,8 +291,15 @@ input_done(struct input *input)
     secrets_done(&input->secrets);
 }
 
-/* Secrets that are left out stay what they were, but only for the same server: nobody can have a saved
- * password sent somewhere else. */
+static bool
+is_same_trust(const struct store_environment *a, const struct store_environment *b)
+{
+    return a->is_insecure == b->is_insecure &&
+           !strcmp(a->thumbprint ? a->thumbprint : "", b->thumbprint ? b->thumbprint : "");
+}
+
+/* Secrets that are left out stay what they were, but only for the same server, trusted the same way: nobody
+ * can have a saved password sent somewhere else. */
 static int
 keep_secrets(struct request *r, struct input *in, struct err **err)
 {
@@ -306,7 +313,7 @@ keep_secrets(struct request *r, struct input *in, struct err **err)
         return -1;
     if (before.is_vcenter != in->row.is_vcenter)
         rc = err_set(err, E_REQUEST, "the kind of an environment cannot be changed");
-    else if (strcmp(before.address, in->row.address) == 0)
+    else if (strcmp(before.address, in->row.address) == 0 && is_same_trust(&before, &in->row))
         rc = unseal(r->api, &before, &s, err);
     if (rc == 0) {
         if (!in->secrets.password)
@@ -405,6 +412,40 @@ post_environment(struct request *r, struct err **err)
     return rc;
 }
 
+/* A job that goes on must find the server it began with: morefs mean nothing on another. */
+static int
+refuse_move_in_use(struct request *r, const struct input *in, struct err **err)
+{
+    struct store_environment before = {0};
+    struct store_jobs jobs = {0};
+    const char *user = NULL;
+    bool is_moved;
+
+    if (store_environment_get(r->store, in->row.env_id, &before, err) < 0)
+        return -1;
+    is_moved = strcmp(before.address, in->row.address) != 0;
+    store_environment_done(&before);
+    if (!is_moved)
+        return 0;
+    if (store_job_list(r->store,
+                       &(struct store_job_filter){.states = 1U << JOB_QUEUED | 1U << JOB_RUNNING |
+                                                            1U << JOB_WAITING,
+                                                  .kind = -1},
+                       &jobs, NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; i < jobs.count; i++)
+        if (!strcmp(jobs.items[i].vcenter, in->row.env_id) ||
+            !strcmp(jobs.items[i].cloudstack, in->row.env_id))
+            user = jobs.items[i].vm_name;
+    if (user)
+        err_set(err, E_JOB_STATE,
+                "the unfinished job of %s uses it: its address stays; save the other server as an "
+                "environment of its own",
+                user);
+    store_jobs_done(&jobs);
+    return user ? -1 : 0;
+}
+
 int
 put_environment(struct request *r, struct err **err)
 {
@@ -414,6 +455,8 @@ put_environment(struct request *r, struct err **err)
     if (is_of_config(r->parts[0]))
         return err_set(err, E_REQUEST, "that of the configuration file is changed there");
     rc = read_input(r, r->parts[0], &in, err);
+    if (rc == 0)
+        rc = refuse_move_in_use(r, &in, err);
     if (rc == 0)
         rc = save(r, &in, MHD_HTTP_OK, err);
     input_done(&in);
@@ -698,9 +741,9 @@ put_profile(struct request *r, const json_t *profile, bool is_vcenter, struct er
         struct store_environment before = {0};
 
         if (in.row.address && store_environment_get(r->store, in.row.env_id, &before, NULL) == 0) {
-            rc = keep_secrets(r, &in, err);
             replace(&in.row.thumbprint, before.thumbprint);
             in.row.is_insecure = before.is_insecure;
+            rc = keep_secrets(r, &in, err);
             store_environment_done(&before);
         }
         if (rc == 0 && check_complete(&in, NULL) == 0) {

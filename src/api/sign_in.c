@@ -88,17 +88,18 @@ note_failure(struct guard *guard, const char *subject)
 
     SCOPE_LOCK(&guard->mutex);
     known = find_failures(guard, subject);
-    if (!known && guard->known.count < MAX_REMEMBERED) {
+    if (!known) {
         struct failures fresh = {0};
 
+        if (guard->known.count == MAX_REMEMBERED) /* in order of age */
+            memmove(guard->known.items, guard->known.items + 1,
+                    --guard->known.count * sizeof(guard->known.items[0]));
         snprintf(fresh.subject, sizeof(fresh.subject), "%s", subject);
         vec_push(&guard->known, fresh);
         known = &guard->known.items[guard->known.count - 1];
     }
-    if (known) {
-        known->count++;
-        known->last_ms = clock_monotonic_ms();
-    }
+    known->count++;
+    known->last_ms = clock_monotonic_ms();
 }
 
 /* ---- signing in ---------------------------------------------------------------------------------- */
@@ -278,7 +279,6 @@ post_login(struct request *r, struct err **err)
 
         err_set(&wait, E_AUTH, "too many wrong passwords: try again in five minutes");
         answer_header(r, "Retry-After", "300");
-        audit_login(r, user, "blocked");
         answer_error(r, MHD_HTTP_TOO_MANY_REQUESTS, wait);
         return 0;
     }

@@ -318,6 +318,43 @@ is_finding(const struct entry *e, const struct supervisor_event *event)
            err_code(event->error) == E_WORKER_CRASH;
 }
 
+static bool
+has_migration(struct queue *q, const struct store_job *job)
+{
+    struct store_migration record = {0};
+    bool is_there = false;
+
+    if (!job->migration || store_migration_of_job(q->store, job, &is_there, &record, NULL) < 0)
+        return false;
+    is_there &= !record.cloudstack_vm_id; /* past its import it is not cancelled */
+    store_migration_done(&record);
+    return is_there;
+}
+
+/* A cancel that came before it was known which migration to clean up has made no job for that. */
+static void
+add_clean_up(struct queue *q, const struct store_job *job)
+{
+    struct store_jobs jobs = {0};
+    struct store_job fresh = {
+        .job_id = xasprintf("%s-cancel", job->job_id),
+        .kind = JOB_CANCEL,
+        .vm_name = xstrdup(job->vm_name),
+        .vm_moref = xstrdup(job->vm_moref),
+        .vcenter = xstrdup(job->vcenter),
+        .cloudstack = xstrdup(job->cloudstack),
+        .migration = job->migration,
+        .created_at = clock_wall_s(),
+        .created_by = xstrdup(job->created_by),
+        .retry_of = xstrdup(job->job_id),
+    };
+
+    vec_push(&jobs, fresh);
+    if (store_jobs_add(q->store, &jobs, NULL) == 0 && q->options->on_change)
+        q->options->on_change(q->options->opaque, &jobs.items[0]); /* else there is one already */
+    store_jobs_done(&jobs);
+}
+
 static int
 judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event)
 {
@@ -330,6 +367,8 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
         store_job_done(&now);
     }
     job->return_code = MAX(event->exit_status, 0);
+    if (job->kind == JOB_MIGRATE && job->wanted == JOB_WANTS_CANCEL && has_migration(q, job))
+        add_clean_up(q, job);
     if (is_cancelled && (q->is_stopping || (q->options->stop && *q->options->stop)) &&
         job->wanted == JOB_WANTS_NOTHING) {
         job->state = JOB_QUEUED; /* goes on when the queue runs again */

@@ -114,6 +114,21 @@ def test_cancel_removes_snapshots_and_files(serve):
     assert not lab.snapshots("web01")
 
 
+def test_a_cancel_at_any_moment_leaves_nothing(serve):
+    lab, engine, service = serve(harness.synthetic())
+    for wait in (lambda j: True, lambda j: j["state"] == "running",
+                 lambda j: j["stage"] == "base_copy" or j["state"] == "waiting"):
+        [job] = service.begin("web01")
+        service.until_job(job, wait, "the moment to cancel")
+        service.act(job, "cancel")
+        service.until_state(job, "cancelled", "stopped", "failed")
+        harness.until(lambda: not service.call("GET", "/api/v1/jobs?state=active")["items"], "all has ended")
+        assert service.job(job)["state"] == "cancelled", service.job(job)
+        assert not lab.snapshots("web01")
+        assert not engine.command("cleanup", "--json", "--config", service.config, check=False).stderr
+        assert not engine.command("status", "--config", service.config, "--vm", "web01", check=False).stdout
+
+
 def test_rollback_powers_the_source_on(serve):
     lab, engine, service = serve(harness.synthetic())
     [job] = service.begin("web01")

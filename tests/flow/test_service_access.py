@@ -240,6 +240,9 @@ def test_a_job_of_a_saved_environment_survives_a_restart(serve):  # noqa: F811
     [job] = service.begin("web01", vcenter=vcenter)
     service.until_job(job, lambda j: j["state"] == "waiting", "deltas", 60)
     assert service.request("DELETE", f"/api/v1/environments/{vcenter}").status == 409
+    moved = service.request("PUT", f"/api/v1/environments/{vcenter}", {
+        "kind": "vcenter", "name": "v", "address": "192.0.2.9", "user": "u", "password": "p"})
+    assert moved.status == 409, "a job that goes on finds the server it began with"
     service.kill_all()
     service.start()
     service.until_job(job, lambda j: j["state"] == "waiting", "it goes on", 60)
