@@ -101,15 +101,7 @@ check_powered_off(const struct subject *s, struct err **err)
 
     if (environment_config(s->r->api, s->r->store, s->job->vcenter, NULL, &c, err) < 0)
         return -1;
-    if (vsphere_connect(&(struct vsphere_options){.host = c->vcenter.host,
-                                                  .user = c->vcenter.user,
-                                                  .password = c->vcenter.password,
-                                                  .trust = {.ca_file = c->vcenter.ca_file,
-                                                            .thumbprint = c->vcenter.thumbprint,
-                                                            .is_insecure = c->vcenter.is_insecure,
-                                                            .config_key = "vcenter"},
-                                                  .timeout_ms = 45000},
-                        &vsphere, err) < 0 ||
+    if (server_connect_vcenter(c, 45000, &vsphere, err) < 0 ||
         vsphere_power_state(vsphere, s->record.vm_moref, &power, err) < 0)
         return -1;
     if (power == VSPHERE_POWERED_OFF)

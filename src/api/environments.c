@@ -473,43 +473,25 @@ delete_environment(struct request *r, struct err **err)
 
 /* ---- trying one -------------------------------------------------------------------------------------- */
 
+#define TRIAL_MS 20000
+
 static int
-try_vcenter(const struct config *c, char **ret_server, struct err **err)
+try_vcenter(const struct config *config, char **ret_server, struct err **err)
 {
     CLEANUP(vsphere_freep) struct vsphere *vsphere = NULL;
-    const struct vsphere_options options = {
-        .host = c->vcenter.host,
-        .user = c->vcenter.user,
-        .password = c->vcenter.password,
-        .trust = {.ca_file = c->vcenter.ca_file,
-                  .thumbprint = c->vcenter.thumbprint,
-                  .is_insecure = c->vcenter.is_insecure,
-                  .config_key = "vcenter"},
-        .timeout_ms = 20000,
-    };
 
-    if (vsphere_connect(&options, &vsphere, err) < 0)
+    if (server_connect_vcenter(config, TRIAL_MS, &vsphere, err) < 0)
         return -1;
     *ret_server = xstrdup(vsphere_server_name(vsphere));
     return 0;
 }
 
 static int
-try_cloudstack(const struct config *c, char **ret_server, struct err **err)
+try_cloudstack(const struct config *config, char **ret_server, struct err **err)
 {
     CLEANUP(cloudstack_freep) struct cloudstack *cs = NULL;
-    const struct cloudstack_options options = {
-        .endpoint = c->cloudstack.endpoint,
-        .api_key = c->cloudstack.api_key,
-        .secret_key = c->cloudstack.secret_key,
-        .trust = {.ca_file = c->cloudstack.ca_file,
-                  .thumbprint = c->cloudstack.thumbprint,
-                  .is_insecure = c->cloudstack.is_insecure,
-                  .config_key = "cloudstack"},
-        .timeout_ms = 20000,
-    };
 
-    if (cloudstack_connect(&options, &cs, err) < 0)
+    if (server_connect_cloudstack(config, TRIAL_MS, &cs, err) < 0)
         return -1;
     *ret_server = xasprintf("CloudStack %s", cloudstack_version(cs));
     return 0;

@@ -146,6 +146,16 @@ int crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct e
 /* @control_dir NULL: one that is kept nowhere. */
 int crypto_self_signed(const char *control_dir, char **ret_cert, char **ret_key, struct err **err);
 
+/* ---- servers.c ----------------------------------------------------------------------------------- */
+
+struct vsphere;
+struct cloudstack;
+/* @timeout_ms is of one call; 0: as usual.  E_CONFIG where none is configured. */
+int server_connect_vcenter(const struct config *config, int timeout_ms, struct vsphere **ret,
+                           struct err **err);
+int server_connect_cloudstack(const struct config *config, int timeout_ms, struct cloudstack **ret,
+                              struct err **err);
+
 /* ---- environments.c -------------------------------------------------------------------------------- */
 
 #define ENVIRONMENT_CONFIG_VCENTER    "config-default-vcenter"

@@ -9,47 +9,6 @@
 
 #define TIMEOUT_MS 90000
 
-static int
-connect_vcenter(const struct config *c, struct vsphere **ret, struct err **err)
-{
-    const struct vsphere_options options = {
-        .host = c->vcenter.host,
-        .user = c->vcenter.user,
-        .password = c->vcenter.password,
-        .trust = {.ca_file = c->vcenter.ca_file,
-                  .thumbprint = c->vcenter.thumbprint,
-                  .is_insecure = c->vcenter.is_insecure,
-                  .config_key = "vcenter"},
-        .timeout_ms = TIMEOUT_MS,
-    };
-
-    if (!c->vcenter.host || !*c->vcenter.host || !c->vcenter.password)
-        return err_set(err, E_CONFIG, "no vCenter with its password is configured");
-    if (vsphere_connect(&options, ret, err) < 0)
-        return err_wrap(err, "vCenter %s", c->vcenter.host);
-    return 0;
-}
-
-static int
-connect_cloudstack(const struct config *c, struct cloudstack **ret, struct err **err)
-{
-    const struct cloudstack_options options = {
-        .endpoint = c->cloudstack.endpoint,
-        .api_key = c->cloudstack.api_key,
-        .secret_key = c->cloudstack.secret_key,
-        .trust = {.ca_file = c->cloudstack.ca_file,
-                  .thumbprint = c->cloudstack.thumbprint,
-                  .is_insecure = c->cloudstack.is_insecure,
-                  .config_key = "cloudstack"},
-    };
-
-    if (!c->cloudstack.endpoint || !*c->cloudstack.endpoint)
-        return err_set(err, E_CONFIG, "no CloudStack is configured");
-    if (cloudstack_connect(&options, ret, err) < 0)
-        return err_wrap(err, "CloudStack %s", c->cloudstack.endpoint);
-    return 0;
-}
-
 /* ---- VMs ------------------------------------------------------------------------------------------- */
 
 static bool
@@ -254,7 +213,8 @@ list_vms(const struct config *config, bool with_templates, bool with_vcls,
     struct vsphere_vms vms = {0};
     json_t *array;
 
-    if (connect_vcenter(config, &vsphere, err) < 0 || vsphere_list_vms(vsphere, &vms, err) < 0)
+    if (server_connect_vcenter(config, TIMEOUT_MS, &vsphere, err) < 0 ||
+        vsphere_list_vms(vsphere, &vms, err) < 0)
         return -1;
     array = json_array();
     for (size_t i = 0; i < vms.count; i++) {
@@ -410,7 +370,7 @@ list_resources(struct request *r, const struct config *config, const char *what,
                  strspn(zone, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
                      strlen(zone)))
         return err_set(err, E_REQUEST, "zoneid: expected an id");
-    if (connect_cloudstack(config, &cs, err) < 0)
+    if (server_connect_cloudstack(config, 0, &cs, err) < 0)
         return -1;
     rc = add_where_known(cs, found->command, "listall", "true", &params, err);
     if (rc == 0 && zone && found->is_of_a_zone)

@@ -184,15 +184,7 @@ look_up(struct request *r, const char *name, char **ret_moref, struct err **err)
     CLEANUP(vsphere_freep) struct vsphere *vsphere = NULL;
     struct err *failure = NULL;
 
-    if (environment_of_headers(r, &c, err) < 0 ||
-        vsphere_connect(&(struct vsphere_options){.host = c->vcenter.host,
-                                                  .user = c->vcenter.user,
-                                                  .password = c->vcenter.password,
-                                                  .trust = {.ca_file = c->vcenter.ca_file,
-                                                            .thumbprint = c->vcenter.thumbprint,
-                                                            .is_insecure = c->vcenter.is_insecure,
-                                                            .config_key = "vcenter"}},
-                        &vsphere, err) < 0)
+    if (environment_of_headers(r, &c, err) < 0 || server_connect_vcenter(c, 0, &vsphere, err) < 0)
         return -1;
     if (vsphere_find_vm(vsphere, &(struct vsphere_selector){.name = name}, ret_moref, &failure) ==
         0)
