@@ -118,6 +118,10 @@ act_shutdown(struct subject *s, struct err **err)
         return -1;
     if (!choice || (strcmp(choice, "force") != 0 && strcmp(choice, "manual") != 0))
         return err_set(err, E_REQUEST, "choice: expected force or manual");
+    /* The engine may have seen it a moment before the person said so: it is as they want it. */
+    if (!strcmp(choice, "manual") && s->record.powered_off_at &&
+        s->record.stage > STAGE_AWAITING_SHUTDOWN)
+        return 0;
     if (s->record.stage != STAGE_AWAITING_SHUTDOWN)
         return err_set(err, E_JOB_STATE, "%s does not wait for a decision about its shutdown",
                        s->record.vm_name);

@@ -221,18 +221,28 @@ removes_files(const struct abandoning *f)
     return !migration_is_over(f->record.stage) && !f->options->keep_files;
 }
 
+char *
+abandon_new_name(const char *directory)
+{
+    time_t now = (time_t)clock_wall_s();
+    char stamp[32], *name;
+    struct tm tm;
+
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+    name = xasprintf("%s%s%s", directory, FORGOTTEN, stamp);
+    for (unsigned i = 2; access(name, F_OK) == 0; i++) { /* twice in a second */
+        free(name);
+        name = xasprintf("%s%s%s-%u", directory, FORGOTTEN, stamp, i);
+    }
+    return name;
+}
+
 static void
 name_directory(struct abandoning *f)
 {
-    time_t now = (time_t)clock_wall_s();
-    char stamp[32];
-    struct tm tm;
-
-    if (access(f->record.directory, F_OK) < 0)
-        return;
-    (void)gmtime_r(&now, &tm);
-    (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-    f->renamed = xasprintf("%s%s%s", f->record.directory, FORGOTTEN, stamp);
+    if (access(f->record.directory, F_OK) == 0)
+        f->renamed = abandon_new_name(f->record.directory);
 }
 
 /* ---- saying it -------------------------------------------------------------------------------- */

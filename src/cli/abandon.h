@@ -23,6 +23,8 @@ int abandon_all(const struct abandon_options *options, struct selection *selecti
 int abandon_one(const struct abandon_options *options, struct selection *selection,
                 const struct vm_view *view, struct err **err);
 
+/* What the directory of a migration that is given up will be called; nothing has that name.  The caller frees. */
+char *abandon_new_name(const char *directory);
 /* In the directory of a migration that was given up: its id and what was left of it, as JSON. */
 #define FORGOTTEN_FILE "forgotten.json"
 

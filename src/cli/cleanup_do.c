@@ -6,10 +6,8 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/util.h"
@@ -114,14 +112,8 @@ remove_vm(struct cleanup *c, struct item *item, struct err **err)
 static int
 rename_directory(struct item *item, struct err **err)
 {
-    CLEANUP(free_charp) char *to = NULL;
-    time_t now = (time_t)clock_wall_s();
-    char stamp[32];
-    struct tm tm;
+    CLEANUP(free_charp) char *to = abandon_new_name(item->what);
 
-    (void)gmtime_r(&now, &tm);
-    (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-    to = xasprintf("%s%s%s", item->what, FORGOTTEN, stamp);
     if (rename(item->what, to) < 0)
         return err_set_errno(err, E_IO, errno, "renaming %s", item->what);
     return file_sync_dir(to, err);

@@ -383,6 +383,9 @@ a_base_copy_and_a_delta_are_taken_from_views(void **state)
     }
     assert_ok(machine->ops->thaw(machine, 3, &err), &err);
     assert_ok(machine->ops->thaw(machine, 9, &err), &err);
+    /* Two, for the first may tell of what was written before view 9. */
+    await_console(live_dir, "V2C-GUEST wrote", count_console(live_dir, "V2C-GUEST wrote") + 2,
+                  BOOT_MS);
     assert_ok(machine->ops->freeze(machine, 10, &err), &err);
     assert_true(copy_changes(9, 10) > 0);
     assert_ok(machine->ops->thaw(machine, 10, &err), &err);
