@@ -11,6 +11,8 @@
 int
 job_context_load(struct api *api, struct store *store, struct job_context *ret, struct err **err)
 {
+    if (store_snapshot_begin(store, err) < 0)
+        return -1;
     *ret = (struct job_context){.api = api, .store = store};
     if (queue_limits_load(store, api->options.default_workers, &ret->limits, err) < 0 ||
         store_wave_list(store, &ret->waves, err) < 0 ||
@@ -28,6 +30,7 @@ job_context_load(struct api *api, struct store *store, struct job_context *ret, 
 void
 job_context_done(struct job_context *context)
 {
+    store_snapshot_end(context->store);
     store_jobs_done(&context->unfinished);
     store_waves_done(&context->waves);
 }

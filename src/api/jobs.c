@@ -571,14 +571,14 @@ get_job_events(struct request *r, struct err **err)
 /* ---- waves ----------------------------------------------------------------------------------------- */
 
 static json_t *
-wave_json(const struct store_wave *wave, const struct store_jobs *jobs)
+wave_json(struct store *store, const struct store_wave *wave, struct err **err)
 {
-    int64_t counts[JOB_STATE_MAX_] = {0};
-    json_t *states = json_object();
+    int64_t counts[JOB_STATE_MAX_];
+    json_t *states;
 
-    for (size_t i = 0; i < jobs->count; i++)
-        if (jobs->items[i].wave && !strcmp(jobs->items[i].wave, wave->name))
-            counts[jobs->items[i].state]++;
+    if (store_job_count(store, wave->name, counts, err) < 0)
+        return NULL;
+    states = json_object();
     for (int state = 0; state < JOB_STATE_MAX_; state++)
         if (counts[state])
             json_object_set_new(states, store_job_state_name((enum store_job_state)state),
@@ -594,26 +594,23 @@ static int
 answer_waves(struct request *r, const char *only, struct err **err)
 {
     struct store_waves waves = {0};
-    struct store_jobs jobs = {0};
     json_t *array = json_array(), *one = NULL;
     int rc = store_wave_list(r->store, &waves, err);
 
-    if (rc == 0)
-        rc = store_job_list(r->store, &(struct store_job_filter){.kind = JOB_MIGRATE}, &jobs, NULL,
-                            err);
     for (size_t i = 0; rc == 0 && i < waves.count; i++) {
-        json_t *wave = wave_json(&waves.items[i], &jobs);
+        json_t *wave = wave_json(r->store, &waves.items[i], err);
 
-        if (only && !strcmp(only, waves.items[i].name))
+        rc = wave ? json_array_append(array, wave) : -1;
+        if (wave && only && !strcmp(only, waves.items[i].name))
             one = json_incref(wave);
-        json_array_append_new(array, wave);
+        json_decref(wave);
     }
-    store_jobs_done(&jobs);
     store_waves_done(&waves);
     if (rc == 0 && one) {
         json_decref(array);
         return answer_json(r, MHD_HTTP_OK, one);
     }
+    json_decref(one);
     if (rc == 0)
         return answer_json(r, MHD_HTTP_OK, array);
     json_decref(array);

@@ -118,7 +118,7 @@ get_overview(struct request *r, struct err **err)
         json_decref(scheduled);
         return -1;
     }
-    rc = store_job_count(r->store, counts, err);
+    rc = store_job_count(r->store, NULL, counts, err);
     if (rc == 0)
         rc = store_totals_load(r->store, &totals, err);
     if (rc == 0)
@@ -272,7 +272,7 @@ get_metrics(struct request *r, struct err **err)
 
     if (job_context_load(r->api, r->store, &context, err) < 0)
         return -1;
-    rc = store_job_count(r->store, counts, err);
+    rc = store_job_count(r->store, NULL, counts, err);
     if (rc == 0) {
         append_states(&out, counts);
         rc = append_active(&context, &out, err);

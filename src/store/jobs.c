@@ -344,15 +344,21 @@ store_job_list(struct store *store, const struct store_job_filter *filter, struc
 }
 
 int
-store_job_count(struct store *store, int64_t ret_counts[JOB_STATE_MAX_], struct err **err)
+store_job_count(struct store *store, const char *wave, int64_t ret_counts[JOB_STATE_MAX_],
+                struct err **err)
 {
     CLEANUP(store_finalizep)
-    sqlite3_stmt *stmt =
-        store_prepare(store, "SELECT state, count(*) FROM job GROUP BY state", err);
+    sqlite3_stmt *stmt = store_prepare(store,
+                                       wave ? "SELECT state, count(*) FROM job"
+                                              " WHERE wave = ? AND kind = 0 GROUP BY state"
+                                            : "SELECT state, count(*) FROM job GROUP BY state",
+                                       err);
     int rc;
 
     if (!stmt)
         return -1;
+    if (wave)
+        store_bind_text(stmt, 1, wave);
     memset(ret_counts, 0, JOB_STATE_MAX_ * sizeof(ret_counts[0]));
     while ((rc = store_step(store, stmt, err)) > 0) {
         int state = sqlite3_column_int(stmt, 0);

@@ -87,8 +87,9 @@ struct store_job_filter {
 /* *ret_total (may be NULL) counts without limit and offset. */
 int store_job_list(struct store *store, const struct store_job_filter *filter,
                    struct store_jobs *ret, int64_t *ret_total, struct err **err);
-/* Number of jobs of each state. */
-int store_job_count(struct store *store, int64_t ret_counts[JOB_STATE_MAX_], struct err **err);
+/* Number of jobs of each state; with @wave, of its migrations only. */
+int store_job_count(struct store *store, const char *wave, int64_t ret_counts[JOB_STATE_MAX_],
+                    struct err **err);
 
 /* By people.  Each is E_JOB_STATE when the job is too far for it. */
 int store_job_plan(struct store *store, const struct store_job *job, struct err **err);
@@ -126,6 +127,11 @@ void store_events_done(struct store_events *events);
 /* From now on statements of @store are kept and used again, until it is closed: for a thread that reads much.
  * One store of a thread. */
 void store_keep_statements(struct store *store);
+
+/* What is read from @store until the end is as it was at one moment, and is read more quickly: between two
+ * statements of their own any writer makes SQLite drop the pages it had.  Nothing is written meanwhile. */
+int store_snapshot_begin(struct store *store, struct err **err);
+void store_snapshot_end(struct store *store);
 
 /* The migration of @job's VM that it works on; *ret_is_there false when there is none, or it is gone. */
 struct store_migration;

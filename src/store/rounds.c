@@ -1,5 +1,7 @@
 #include "store/rounds.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
@@ -79,26 +81,37 @@ store_timing_put(struct store *store, int64_t migration, const char *stage, int6
     return store_run(store, stmt, err);
 }
 
+static int
+compare_ms(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The median is found here: in SQL it would make two tables for each VM of a list. */
 int
 store_timing_usual(struct store *store, int64_t migration, const char *stage, int64_t *ret_ms,
                    struct err **err)
 {
     CLEANUP(store_finalizep)
     sqlite3_stmt *stmt = store_prepare(store,
-                                       "WITH last AS (SELECT ms FROM timing WHERE stage = ?"
-                                       " AND migration <> ? ORDER BY at DESC LIMIT 9)"
-                                       " SELECT ms FROM last ORDER BY ms"
-                                       " LIMIT 1 OFFSET (SELECT count(*) / 2 FROM last)",
+                                       "SELECT ms FROM timing WHERE stage = ? AND migration <> ?"
+                                       " ORDER BY at DESC LIMIT 9",
                                        err);
+    int64_t last[9];
+    size_t count = 0;
     int rc;
 
     if (!stmt)
         return -1;
     store_bind_text(stmt, 1, stage);
     sqlite3_bind_int64(stmt, 2, migration);
-    rc = store_step(store, stmt, err);
+    while ((rc = store_step(store, stmt, err)) > 0 && count < ARRAY_SIZE(last))
+        last[count++] = sqlite3_column_int64(stmt, 0);
     if (rc < 0)
         return -1;
-    *ret_ms = rc ? sqlite3_column_int64(stmt, 0) : -1;
+    qsort(last, count, sizeof(last[0]), compare_ms);
+    *ret_ms = count ? last[count / 2] : -1;
     return 0;
 }

@@ -185,6 +185,8 @@ static const char *const steps[] = {
     " error_hint TEXT);"
     "CREATE INDEX job_by_state ON job (state, id);"
     "CREATE INDEX job_by_vm ON job (vm_name, id);"
+    "CREATE INDEX job_by_wave ON job (wave, kind, state);"
+    "CREATE INDEX timing_by_stage ON timing (stage, at, ms);"
     "CREATE TRIGGER migration_is_gone AFTER DELETE ON migration BEGIN"
     " UPDATE job SET migration = 0 WHERE migration = OLD.id; END;"
     "CREATE TABLE wave ("

@@ -236,6 +236,18 @@ store_rollback(struct store *store)
         (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+int
+store_snapshot_begin(struct store *store, struct err **err)
+{
+    return store_exec(store, "BEGIN", err);
+}
+
+void
+store_snapshot_end(struct store *store)
+{
+    store_rollback(store);
+}
+
 /* ---- opening ---------------------------------------------------------------------------------- */
 
 /* SQLite would make the file with the mode that the umask leaves; it holds names and ids. */
