@@ -51,6 +51,10 @@ def test_it_is_built_and_small_enough(built):
     assert (built / "index.html").exists()
 
 
+def test_the_contract_that_its_types_are_made_from(built):
+    run("npm", "run", "-s", "lint:contract", seconds=100)
+
+
 def test_its_logic(built):
     run("npm", "test", seconds=200)
 
