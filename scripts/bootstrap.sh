@@ -4,7 +4,7 @@
 # For Debian 12 and Ubuntu 24.04, and for Enterprise Linux 9; as root or through sudo.  It can be run again
 # at any time, for a new version too: a configuration that is there is kept as it is, and no service is
 # stopped, restarted, enabled or disabled that you did not ask for.  It downloads packages of the
-# distribution and nothing else.
+# distribution and, for --with-ui, what the web interface is built from.
 #
 #   --vddk-dir DIR      where VDDK is unpacked (the directory that has lib64/)
 #   --vddk-tar FILE     VDDK's archive; it is unpacked into /opt/vmware-vddk
@@ -15,7 +15,8 @@
 #                       if there is none
 #   --start-services    enables and starts them (with --install-service); one that runs is left alone
 #   --listen ADDRESS    where the API listens (:8000)
-#   --with-ui           the web interface's service too (with --install-service)
+#   --with-ui           builds the web interface, for which it fetches npm packages and, where there is none that
+#                       is new enough, Node; with --install-service its service too
 #   --ui-listen ADDRESS where the web interface listens (0.0.0.0:5173)
 #   --userspace-nfs     the service runs as user v2c, not as root (for storage.nfs: userspace)
 #   --no-conversion     without the packages that convert guests (virt-v2v, libguestfs, QEMU)
@@ -27,7 +28,7 @@ export LC_ALL=C
 trap 'say "failed in line $LINENO: $BASH_COMMAND"' ERR
 set -E
 
-usage() { sed -n '2,24s/^# \{0,1\}//p' "$top/scripts/bootstrap.sh"; }
+usage() { sed -n '2,25s/^# \{0,1\}//p' "$top/scripts/bootstrap.sh"; }
 
 own_config=$top/config.yaml vddk_dir='' vddk_tar='' vddk_sha256='' bin=/usr/local/bin/v2c-engine
 listen='' ui_listen='' install_service=false start_services=false with_ui=false own_user=false
@@ -86,8 +87,8 @@ is_vddk() { compgen -G "$1/lib64/libvixDiskLib.so*" >/dev/null; }
 
 check_arguments() {
     $start_services && ! $install_service && die "--start-services needs --install-service"
-    if $own_user || $with_ui || [ -n "$listen$ui_listen" ]; then
-        $install_service || die "--userspace-nfs, --with-ui, --listen and --ui-listen need --install-service"
+    if $own_user || [ -n "$listen$ui_listen" ]; then
+        $install_service || die "--userspace-nfs, --listen and --ui-listen need --install-service"
     fi
     [[ $bin == /* && $bin != *[[:space:]\'\"]* ]] || die "--bin-path must be an absolute path without spaces"
     [[ $vddk_dir != *[^A-Za-z0-9/._+-]* ]] || die "the path of VDDK may have letters, digits and / . _ + - only"
@@ -138,6 +139,7 @@ install_el() { # LIST...
 install_packages() {
     local -a lists=(run)
     $build && lists+=(build)
+    $build && $with_ui && lists+=(web)
     $conversion && lists+=(run-convert)
     case $family in
     debian) ./scripts/install-packages.sh "${lists[@]}" ;;
@@ -223,10 +225,10 @@ prepare_vddk() {
 
 build_program() {
     if $build; then
-        if command -v node >/dev/null; then
-            scripts/build-web.sh || say "the service comes without the web UI, which another Node can build"
-        else
-            say "no Node is here: the service comes without the web UI (scripts/build-web.sh)"
+        if $with_ui; then
+            scripts/build-web.sh || die "the web interface was not built; without --with-ui the rest is installed"
+        elif [ ! -e web/dist/index.html ]; then
+            say "the service comes without the web interface: --with-ui builds it"
         fi
         say "building"
         build_in build-install --prefix="$prefix" --libexecdir=libexec -Dtests=false -Dlab=false

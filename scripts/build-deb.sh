@@ -2,7 +2,7 @@
 # build-deb.sh [DIR]: builds the Debian package from this tree, into DIR (build-deb/), and prints its name.
 . "$(dirname "$0")/lib.sh"
 
-./scripts/install-packages.sh build package
+./scripts/install-packages.sh build web package
 out=${1:-build-deb}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)

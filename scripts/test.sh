@@ -82,6 +82,10 @@ run_suite() {
             run_meson guest 1800 build --suite guest
         fi
         ;;
+    web)
+        use_node || say "no Node for the web UI"
+        run_pytest web 3600
+        ;;
     *) run_pytest "$1" 3600 ;;
     esac
 }

@@ -51,10 +51,13 @@ def make_root(copy):
             run("debootstrap", "--variant=minbase", "bookworm", base)
             (base / "complete").touch()
     run("cp", "-a", base, copy)
-    # The same package sources and proxies as here.
+    # The same package sources, proxies and certificates as here.
     for name in ("resolv.conf", "hosts"):
         shutil.copy(f"/etc/{name}", copy / "etc" / name)
     run("cp", "-a", "/etc/apt/.", copy / "etc" / "apt")
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", copy / "host-ca.crt")
+    put(copy / "etc/pip.conf", "[global]\ncert = /host-ca.crt\n")
+    put(copy / ".npmrc", "cafile=/host-ca.crt\n")
     put(copy / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
     inside(copy, "apt-get", "-q", "update")
     return copy

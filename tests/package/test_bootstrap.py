@@ -41,12 +41,13 @@ def root(tmp_path_factory):
     """With the packages, and what else makes a bootstrap quick: the tests are about the rest."""
     copy = make_root(tmp_path_factory.mktemp("bootstrap") / "debian")
     (copy / "src").mkdir()
-    run("sh", "-c", f"tar -c --exclude='./build*' --exclude=./.git --exclude=__pycache__ -C '{TOP}' . |"
+    run("sh", "-c", f"tar -c --exclude='./build*' --exclude=./.git --exclude=__pycache__ --exclude=./web/node_modules"
+        f" --exclude=./web/dist -C '{TOP}' . |"
         f" tar -x --no-same-owner -C '{copy}/src'")
     library = copy / "tmp/vmware-vix-disklib-distrib/lib64/libvixDiskLib.so.8"
     put(library, "not a library")
     run("tar", "-cf", copy / "tmp/vddk.tar", "-C", copy / "tmp", "vmware-vix-disklib-distrib")
-    inside(copy, "/src/scripts/install-packages.sh", "run", "build")
+    inside(copy, "/src/scripts/install-packages.sh", "run", "build", "web")
     yield copy
     shutil.rmtree(copy, ignore_errors=True)
 
@@ -99,7 +100,7 @@ def el(installed):
 
 @pytest.mark.parametrize("options, why", [
     (["--start-services"], "--start-services needs --install-service"),
-    (["--with-ui"], "need --install-service"),
+    (["--ui-listen", ":1"], "need --install-service"),
     (["--vddk-dir", "/usr"], "it is not VDDK"),
     (["--vddk-tar", "/tmp/vddk.tar", "--vddk-sha256", "0" * 64], "another checksum"),
     (["--bin-path", "bin/v2c"], "absolute path"),
@@ -120,6 +121,11 @@ def test_it_builds_and_installs_a_program_that_runs(installed):
     assert "v2c-engine 0.1.0" in inside(installed, "v2c-engine", "version")
     assert os.access(installed / "usr/local/libexec/v2c-engine/v2c-vddk", os.X_OK)
     assert (installed / "usr/local/share/man/man1/v2c-engine.1").exists()
+
+
+def test_it_builds_the_web_interface_with_a_node_that_debian_has_not(installed):
+    assert not (installed / "usr/bin/node").exists()
+    assert (installed / "usr/local/share/v2c-engine/ui/index.html").exists()
 
 
 def test_the_configuration_is_private_and_names_the_vddk_that_was_unpacked(installed):

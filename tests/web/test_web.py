@@ -29,7 +29,7 @@ def node_version():
     return tuple(map(int, found.groups())) if found else (0, 0)
 
 
-pytestmark = pytest.mark.skipif(node_version() < (20, 19), reason="the web UI is built with Node 20.19 or newer")
+pytestmark = pytest.mark.skipif(node_version() < (20, 19), reason="the web UI is built with Node 20.19 or newer (scripts/test.sh fetches one)")
 
 
 def run(*words, seconds, **more):
