@@ -10,6 +10,7 @@
 #include "base/doc.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "base/vec.h"
 #include "store/accounts.h"
@@ -117,8 +118,7 @@ int body_json(const struct request *r, bool may_be_empty, json_t **ret, struct e
 /* E_REQUEST with all problems. */
 int body_check(struct problems *problems, struct err **err);
 
-json_t *json_text(const char *text); /* null for NULL; what is no UTF-8 is replaced */
-json_t *json_time(int64_t wall_s);   /* null for 0 */
+json_t *json_time(int64_t wall_s); /* null for 0 */
 
 /* ---- sign_in.c, crypto.c ------------------------------------------------------------------------- */
 
