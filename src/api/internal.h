@@ -156,6 +156,11 @@ int server_connect_vcenter(const struct config *config, int timeout_ms, struct v
 int server_connect_cloudstack(const struct config *config, int timeout_ms, struct cloudstack **ret,
                               struct err **err);
 
+/* ---- inventory.c -------------------------------------------------------------------------------- */
+
+/* Takes the array @vms, and returns it in order of name, then moref. */
+json_t *inventory_sorted(json_t *vms);
+
 /* ---- environments.c -------------------------------------------------------------------------------- */
 
 #define ENVIRONMENT_CONFIG_VCENTER    "config-default-vcenter"
