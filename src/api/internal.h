@@ -140,7 +140,7 @@ int crypto_seal(const unsigned char key[32], const char *text, const char *about
 int crypto_open(const unsigned char key[32], const char *sealed, const char *about, char **ret,
                 struct err **err);
 /* The key of saved secrets: systemd's credential v2c-secret-key, else @control_dir/service.key (0600), made
- * when there is none. */
+ * when there is none; one that is there is never replaced. */
 int crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct err **err);
 /* A certificate for this host, kept in @control_dir/tls. */
 /* @control_dir NULL: one that is kept nowhere. */

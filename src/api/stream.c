@@ -275,16 +275,23 @@ forget_live(struct hub *hub, int64_t job)
     *live = hub->lives.items[--hub->lives.count];
 }
 
+static bool
+is_touched(const struct hub *hub, const char *job_id)
+{
+    for (size_t i = 0; i < hub->touched.count; i++)
+        if (!strcmp(hub->touched.items[i], job_id))
+            return true;
+    return false;
+}
+
 void
 hub_touch(struct hub *hub, const struct store_job *job)
 {
     SCOPE_LOCK(&hub->mutex);
     if (job->state != JOB_RUNNING && job->state != JOB_WAITING)
         forget_live(hub, job->id);
-    for (size_t i = 0; i < hub->touched.count; i++)
-        if (!strcmp(hub->touched.items[i], job->job_id))
-            return;
-    vec_push(&hub->touched, xstrdup(job->job_id));
+    if (!is_touched(hub, job->job_id))
+        vec_push(&hub->touched, xstrdup(job->job_id));
 }
 
 void
@@ -393,48 +400,62 @@ hub_throughput(struct hub *hub)
 
 /* ---- the thread --------------------------------------------------------------------------------- */
 
-/* "data" of a `job` event; NULL when the job is gone. */
-static char *
-describe(struct hub *hub, struct job_context *context, const char *job_id)
+/* "data" of a `job` event; *ret_text NULL when the job is gone. */
+static int
+describe(struct job_context *context, const char *job_id, char **ret_text)
 {
+    CLEANUP(err_freep) struct err *failure = NULL;
     struct store_job job = {0};
     json_t *object = NULL;
-    char *text;
 
-    if (store_job_get(context->store, job_id, &job, NULL) < 0)
-        return NULL;
+    if (store_job_get(context->store, job_id, &job, &failure) < 0)
+        return err_code(failure) == E_JOB_NOT_FOUND ? 0 : -1;
     object = job_json(context, &job, false, NULL);
     store_job_done(&job);
-    text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    *ret_text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
-    return text;
+    return object ? 0 : -1;
 }
 
-/* The store is read outside the mutex: it may wait for a writer. */
+static int
+tell_job(struct hub *hub, struct job_context *context, const char *job_id)
+{
+    CLEANUP(free_charp) char *text = NULL;
+
+    if (describe(context, job_id, &text) < 0)
+        return -1;
+    SCOPE_LOCK(&hub->mutex);
+    if (text)
+        broadcast(hub, make_event(hub, "job", text), true);
+    return 0;
+}
+
+/* The store is read outside the mutex: it may wait for a writer.  What cannot be read now stays touched. */
 static void
 tell_touched(struct hub *hub, struct store *store)
 {
     struct job_context context;
     VEC_DECLARE(, char *)
     ids = {0};
+    bool is_read;
 
     pthread_mutex_lock(&hub->mutex);
     for (size_t i = 0; i < hub->touched.count; i++)
         vec_push(&ids, hub->touched.items[i]);
     hub->touched.count = 0;
     pthread_mutex_unlock(&hub->mutex);
-    if (ids.count && job_context_load(hub->api, store, &context, NULL) == 0) {
-        for (size_t i = 0; i < ids.count; i++) {
-            CLEANUP(free_charp) char *text = describe(hub, &context, ids.items[i]);
+    is_read = ids.count && job_context_load(hub->api, store, &context, NULL) == 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        bool is_told = is_read && tell_job(hub, &context, ids.items[i]) == 0;
 
-            SCOPE_LOCK(&hub->mutex);
-            if (text)
-                broadcast(hub, make_event(hub, "job", text), true);
-        }
-        job_context_done(&context);
+        SCOPE_LOCK(&hub->mutex);
+        if (is_told || is_touched(hub, ids.items[i]))
+            free(ids.items[i]);
+        else
+            vec_push(&hub->touched, ids.items[i]);
     }
-    for (size_t i = 0; i < ids.count; i++)
-        free(ids.items[i]);
+    if (is_read)
+        job_context_done(&context);
     vec_done(&ids);
 }
 

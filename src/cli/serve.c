@@ -216,12 +216,15 @@ static int
 serve(const struct serve_values *v, const struct setup *setup, struct err **err)
 {
     CLEANUP(close_fdp) int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    CLEANUP(close_fdp) int lock = -1;
     const char *origins = v->allow_origins ? v->allow_origins : getenv("MIGRATOR_CORS_ORIGINS");
     struct api *api = NULL;
     int rc;
 
     if (wake < 0)
         return err_set_errno(err, E_MEMORY, errno, "eventfd");
+    if (queue_lock(setup->control_dir, &lock, err) < 0)
+        return -1;
     if (api_start(
             &(struct api_options){
                 .config_path = setup->config_path,

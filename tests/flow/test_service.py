@@ -46,6 +46,17 @@ def test_a_job_migrates_a_vm(serve):
     engine.assert_migrated("web01")
 
 
+def test_a_control_directory_has_one_service(serve):
+    lab, engine, service = serve(harness.synthetic())
+    key = (engine.control / "service.key").read_bytes()
+    second = subprocess.run([harness.ENGINE, "serve", "--config", service.config, "--listen", "127.0.0.1:0"],
+                            env=engine.env(), capture_output=True, text=True, timeout=30)
+    assert second.returncode and "service.lock is locked by process" in second.stderr, second
+    assert "listening" not in second.stderr, "nobody has reached it"
+    assert (engine.control / "service.key").read_bytes() == key
+    assert service.call("GET", "/health", role=None) == {"status": "ok"}
+
+
 def test_a_killed_service_goes_on_by_itself(serve):
     lab, engine, service = serve(harness.synthetic())
     [job] = service.begin("web01")

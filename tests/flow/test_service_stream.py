@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sqlite3
 import threading
 import urllib.parse
 
@@ -78,6 +79,24 @@ def test_a_broken_connection_goes_on_where_it_was(serve):  # noqa: F811
     unknown = Listener(service, "123-4")
     harness.until(lambda: [e for e in unknown.events if e[1] == "reset"], "it is told to read anew", 30)
     unknown.close()
+
+
+def test_what_cannot_be_read_for_a_while_is_told_later(serve):  # noqa: F811
+    _, engine, service = serve(harness.synthetic())
+    listener = Listener(service)
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: "finalize" in j["actions"], "it can be finalized")
+    service.act(job, "finalize", {"now": True})
+    store = sqlite3.connect(engine.control / "v2c.db", timeout=30)
+    store.execute("ALTER TABLE wave RENAME TO hidden")  # without it no job can be described
+    store.commit()
+    harness.until(lambda: store.execute("SELECT state FROM job").fetchone()[0] >= 3, "it has ended", 60)
+    harness.until(lambda: service.text().count("jobs cannot be read") >= 2, "the service has tried to read", 30)
+    assert not [j for j in listener.jobs(job) if j["state"] == "completed"]
+    store.execute("ALTER TABLE hidden RENAME TO wave")
+    store.commit()
+    harness.until(lambda: [j for j in listener.jobs(job) if j["state"] == "completed"], "its end is told", 20)
+    listener.close()
 
 
 def test_progress_comes_as_one_event_for_all_jobs(serve):  # noqa: F811
