@@ -79,6 +79,8 @@ struct request {
     const void *borrowed; /* instead of answer: lives as long as the api */
     const char *encoding; /* static; NULL: none */
     struct pairs answer_headers;
+    const char
+        *audit_note; /* static; what was said beside the action that the audit log must tell */
     bool is_stream;
 };
 

@@ -134,6 +134,8 @@ build_argv(const struct queue *q, const struct store_job *job, struct queue_word
         vec_push(argv, xasprintf("--vm-id=%s", job->vm_moref ? job->vm_moref : ""));
     if (job->kind == JOB_MIGRATE)
         add(argv, "--report-fd=3");
+    if (job->kind == JOB_MIGRATE && job->vm_moref && option_is_set(job, "source_untouched"))
+        vec_push(argv, xasprintf("--source-untouched=%s", job->vm_moref));
     if (job->kind == JOB_CHECK)
         add(argv, "--json");
     if (job->kind == JOB_CANCEL || job->kind == JOB_ROLLBACK)

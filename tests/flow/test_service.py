@@ -90,6 +90,8 @@ def test_a_vm_has_one_unfinished_job(serve):
     service.act(job, "stop")
     stopped = service.until_state(job, "stopped")
     assert "retry" in stopped["actions"]
+    refused = service.request("POST", f"/api/v1/jobs/{job}/actions/retry", {"source_untouched": True})
+    assert refused.status == 409, "a word for what nobody asked"
     retried = service.act(job, "retry")
     assert retried["id"] != job and retried["retry_of"] == job
     service.until_job(retried["id"], lambda j: j["state"] == "waiting", "the retry goes on")
