@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/doc.h"
 #include "base/err.h"
+#include "base/ip.h"
 #include "base/str.h"
 #include "base/text.h"
 #include "base/util.h"
@@ -23,7 +24,7 @@
 struct config;
 struct hub;    /* stream.c */
 struct lanes;  /* lanes.c */
-struct guard;  /* sign_in.c: failed logins */
+struct guard;  /* guard.c: failed logins */
 struct assets; /* assets.c */
 
 struct api {
@@ -65,7 +66,7 @@ struct request {
     char *method, *path;
     struct pairs headers, query;
     struct str body;
-    char address[64]; /* of the client */
+    char address[IP_TEXT]; /* of the client */
     const struct route *route;
     char *parts[MAX_PATH_PARTS]; /* what stands for {..} in the route's path, decoded */
     struct caller caller;
@@ -122,12 +123,28 @@ int body_check(struct problems *problems, struct err **err);
 
 json_t *json_time(int64_t wall_s); /* null for 0 */
 
-/* ---- sign_in.c, crypto.c ------------------------------------------------------------------------- */
+/* Who asks behind trusted proxies: @address is of the connection's other end, and becomes the last one in the
+ * X-Forwarded-For headers that no trusted proxy has. */
+void client_address(const struct pairs *headers, const struct ip_ranges *trusted,
+                    char address[IP_TEXT]);
+
+/* ---- guard.c: failed logins ------------------------------------------------------------------------ */
 
 struct guard *guard_new(void);
 void guard_free(struct guard *guard);
+/* Before a password is looked at: 0 when @user may try one from @address, which then counts as a wrong one until
+ * guard_forgive says that it was right; else in how many seconds.  @now_ms: of clock_monotonic_ms. */
+int64_t guard_take(struct guard *guard, const char *user, const char *address, int64_t now_ms);
+void guard_forgive(struct guard *guard, const char *user, const char *address, int64_t now_ms);
+
+/* ---- sign_in.c, crypto.c ------------------------------------------------------------------------- */
+
 /* Fills r->caller; E_AUTH. */
 int sign_in(struct request *r, struct err **err);
+/* Whether @password is @account's (NULL: nobody's, which takes as long).  One that may not be tried now is answered
+ * here, with 1; one that is wrong is not an error. */
+int password_try(struct request *r, const char *user, const struct store_account *account,
+                 const char *password, bool *ret_is_right, struct err **err);
 void caller_done(struct caller *caller);
 
 int crypto_random(void *data, size_t length, struct err **err);
