@@ -55,6 +55,7 @@ struct caller {
     enum store_role role;
     char *csrf;    /* of a session; NULL: a token */
     int64_t grant; /* row */
+    char *hash;    /* of the session's or token's secret; NULL: nobody */
 };
 
 struct route;
@@ -141,6 +142,8 @@ void guard_forgive(struct guard *guard, const char *user, const char *address, i
 
 /* Fills r->caller; E_AUTH. */
 int sign_in(struct request *r, struct err **err);
+/* What the owner of that session or token may do now; ROLE_NONE when it or they are gone. */
+int sign_in_role(struct store *store, const char *hash, enum store_role *ret, struct err **err);
 /* Whether @password is @account's (NULL: nobody's, which takes as long).  One that may not be tried now is answered
  * here, with 1; one that is wrong is not an error. */
 int password_try(struct request *r, const char *user, const struct store_account *account,
@@ -243,9 +246,9 @@ void hub_start(struct hub *hub);
 /* Ends the streams; before the daemon is stopped. */
 void hub_stop(struct hub *hub);
 void hub_free(struct hub *hub);
-/* The response of a client that listens from now on, or from @last_id. */
-struct MHD_Response *hub_subscribe(struct hub *hub, struct MHD_Connection *connection,
-                                   const char *last_id);
+/* The response of a client that listens from now on, or from its Last-Event-ID, and as long as whoever asks may do
+ * what they may do now. */
+struct MHD_Response *hub_subscribe(struct hub *hub, const struct request *r);
 void hub_touch(struct hub *hub, const struct store_job *job);
 void hub_progress(struct hub *hub, const struct store_job *job, const struct queue_live *live);
 void hub_gone(struct hub *hub, const char *job_id);

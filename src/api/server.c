@@ -146,7 +146,7 @@ make_response(struct request *r)
     struct MHD_Response *response;
 
     if (r->is_stream)
-        return hub_subscribe(r->api->hub, r->connection, pairs_get(&r->headers, "Last-Event-ID"));
+        return hub_subscribe(r->api->hub, r);
     if (r->borrowed)
         response = MHD_create_response_from_buffer(r->answer_length, (void *)(uintptr_t)r->borrowed,
                                                    MHD_RESPMEM_PERSISTENT);

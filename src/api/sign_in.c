@@ -17,6 +17,7 @@ caller_done(struct caller *caller)
 {
     free(caller->user);
     free(caller->csrf);
+    free(caller->hash);
     *caller = (struct caller){0};
 }
 
@@ -62,12 +63,33 @@ take_grant(struct request *r, struct store_grant *grant, struct err **err)
         .role = (enum store_role)MIN(grant->role, account.role),
         .csrf = grant->name ? NULL : take(grant->csrf),
         .grant = grant->id,
+        .hash = take(grant->hash),
     };
     store_account_done(&account);
     if (clock_wall_s() - grant->used_at > USE_EVERY)
         (void)store_grant_use(r->store, grant->id,
                               grant->name ? 0 : clock_wall_s() + SESSION_SECONDS, NULL);
     return check_csrf(r, err);
+}
+
+int
+sign_in_role(struct store *store, const char *hash, enum store_role *ret, struct err **err)
+{
+    struct store_account account = {0};
+    struct store_grant grant = {0};
+    struct err *failure = NULL;
+    bool is_there = false;
+    int rc = store_grant_find(store, hash, &is_there, &grant, err);
+
+    *ret = ROLE_NONE;
+    if (rc == 0 && is_there && store_account_get(store, grant.account, &account, &failure) == 0)
+        *ret = (enum store_role)MIN(grant.role, account.role);
+    if (failure && err_code(failure) != E_ACCOUNT_NOT_FOUND)
+        rc = err_move(err, &failure);
+    err_free(failure);
+    store_account_done(&account);
+    store_grant_done(&grant);
+    return rc;
 }
 
 int
