@@ -157,13 +157,15 @@ put_password(struct request *r, struct err **err)
         return err_set(err, E_REQUEST, "expected old and new");
     if (store_account_get(r->store, r->caller.user, &account, err) < 0)
         return -1;
-    rc = crypto_check_password(old, account.password, &is_right, err);
+    rc = password_try(r, account.name, &account, old, &is_right, err);
     if (rc == 0 && !is_right)
         rc = err_set(err, E_REQUEST, "the old password is wrong");
     if (rc == 0)
         rc = change(r, &account, ROLE_NONE, fresh, err);
+    if (rc == 0)
+        rc = answer_nothing(r);
     store_account_done(&account);
-    return rc < 0 ? -1 : answer_nothing(r);
+    return MIN(rc, 0);
 }
 
 /* ---- tokens -------------------------------------------------------------------------------------- */

@@ -191,6 +191,32 @@ begin_job(struct subject *s, struct store_job *fresh, const struct plan *plan, s
     return rc;
 }
 
+/* Somebody's word counts for what they were told of, and for the VM that it was told of. */
+static int
+check_untouched(const struct subject *s, struct err **err)
+{
+    if (!input_is(s, "source_untouched"))
+        return 0;
+    s->r->audit_note = "source_untouched";
+    if (s->record.id && s->job->error_code &&
+        !strcmp(s->job->error_code, err_code_name(E_SOURCE_CHANGED)))
+        return 0;
+    return err_set(err, E_JOB_STATE,
+                   "source_untouched: the job of %s did not fail because its source was touched",
+                   s->job->vm_name);
+}
+
+static char *
+retry_options(const struct subject *s)
+{
+    json_t *options = json_pack("{s:b, s:b}", "debug", input_is(s, "debug"), "source_untouched",
+                                input_is(s, "source_untouched"));
+    char *text = json_dumps(options, JSON_COMPACT);
+
+    json_decref(options);
+    return text;
+}
+
 /* A copy of the spec: the old job may be forgotten, and its files with it. */
 static int
 act_retry(struct subject *s, struct err **err)
@@ -206,6 +232,8 @@ act_retry(struct subject *s, struct err **err)
          s->job->state != JOB_CANCELLED))
         return err_set(err, E_JOB_STATE, "the job of %s is %s: there is nothing to try again",
                        s->job->vm_name, store_job_state_name((enum store_job_state)s->job->state));
+    if (check_untouched(s, err) < 0)
+        return -1;
     if (!s->job->spec_file ||
         file_read(s->job->spec_file, API_MAX_BODY * 2, &entry.yaml, &length, NULL) < 0)
         return err_set(err, E_JOB_STATE, "the spec of that job is gone");
@@ -213,8 +241,11 @@ act_retry(struct subject *s, struct err **err)
     fresh.migration = s->job->migration;
     fresh.host = xstrdup(s->job->host);
     fresh.stage = xstrdup(s->job->stage); /* what is past its base waits for no slot */
-    if (input_is(s, "debug"))
-        fresh.options = xstrdup("{\"debug\":true}");
+    if (s->record.id) {
+        free(fresh.vm_moref);
+        fresh.vm_moref = xstrdup(s->record.vm_moref);
+    }
+    fresh.options = retry_options(s);
     rc = begin_job(s, &fresh, &plan, err);
     free(entry.yaml);
     return rc;

@@ -17,6 +17,7 @@
 
 struct api;
 struct err;
+struct ip_ranges;
 
 struct api_options {
     const char *config_path; /* read anew for each request that needs it: credentials may change */
@@ -27,8 +28,10 @@ struct api_options {
     const char *allow_origins;      /* of browsers, separated by commas; NULL or "": none */
     const char *frame_ancestors;    /* who may embed the UI; NULL: nobody */
     const char *ui_dir;             /* the UI's files; NULL or none there: no UI */
-    int64_t default_workers;        /* what queue_limits_load is told */
-    int wake_fd;                    /* written to when the queue is to look at once */
+    const struct ip_ranges
+        *trusted_proxies;    /* whose X-Forwarded-For says who asks; NULL: nobody's */
+    int64_t default_workers; /* what queue_limits_load is told */
+    int wake_fd;             /* written to when the queue is to look at once */
     /* The UI's files alone, for an API that is elsewhere: no store, nothing but these files.  Its address
      * as the browser reaches it; NULL: the whole service. */
     const char *ui_for;

@@ -222,6 +222,29 @@ crypto_open(const unsigned char key[32], const char *sealed, const char *about, 
     return err_hint(err, "give the service its old key, or save the environment's secrets again");
 }
 
+/* Whoever comes second takes the key of the first: what one was used for is lost without it. */
+static int
+make_key(const char *path, struct err **err)
+{
+    unsigned char key[32];
+    CLEANUP(free_charp) char *text = NULL;
+    CLEANUP(free_charp) char *fresh = xasprintf("%s.%d", path, (int)getpid());
+    bool is_there = false;
+    int rc;
+
+    if (crypto_random(key, sizeof(key), err) < 0)
+        return -1;
+    text = to_hex(key, sizeof(key));
+    rc = file_replace(fresh, text, strlen(text), 0600, err);
+    if (rc == 0)
+        rc = file_publish(fresh, path, &is_there, err);
+    if (rc < 0 || is_there)
+        (void)unlink(fresh);
+    explicit_bzero(key, sizeof(key));
+    explicit_bzero(text, strlen(text));
+    return rc;
+}
+
 int
 crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct err **err)
 {
@@ -233,14 +256,8 @@ crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct err *
     CLEANUP(free_charp) char *text = NULL;
     size_t length = 0;
 
-    if (access(path, F_OK) < 0 && errno == ENOENT) {
-        CLEANUP(free_charp) char *fresh = NULL;
-
-        if (crypto_random(ret_key, 32, err) < 0)
-            return -1;
-        fresh = to_hex(ret_key, 32);
-        return file_replace(path, fresh, strlen(fresh), 0600, err);
-    }
+    if (access(path, F_OK) < 0 && errno == ENOENT && make_key(path, err) < 0)
+        return -1;
     if (file_read(path, 4096, &text, &length, err) < 0)
         return -1;
     text[strcspn(text, "\r\n")] = '\0';

@@ -119,21 +119,6 @@ body_check(struct problems *problems, struct err **err)
 }
 
 json_t *
-json_text(const char *text)
-{
-    json_t *value = text ? json_string(text) : json_null();
-    struct str clean = STR_INIT(MIB);
-
-    if (value)
-        return value;
-    for (const char *c = text; *c; c++)
-        str_append_bytes(&clean, (unsigned char)*c < 0x80 ? c : "?", 1);
-    value = json_string(str_text(&clean));
-    str_done(&clean);
-    return value;
-}
-
-json_t *
 json_time(int64_t wall_s)
 {
     char text[32];

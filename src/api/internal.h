@@ -9,7 +9,9 @@
 #include "api/api.h"
 #include "base/doc.h"
 #include "base/err.h"
+#include "base/ip.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "base/vec.h"
 #include "store/accounts.h"
@@ -22,7 +24,7 @@
 struct config;
 struct hub;    /* stream.c */
 struct lanes;  /* lanes.c */
-struct guard;  /* sign_in.c: failed logins */
+struct guard;  /* guard.c: failed logins */
 struct assets; /* assets.c */
 
 struct api {
@@ -53,6 +55,7 @@ struct caller {
     enum store_role role;
     char *csrf;    /* of a session; NULL: a token */
     int64_t grant; /* row */
+    char *hash;    /* of the session's or token's secret; NULL: nobody */
 };
 
 struct route;
@@ -64,7 +67,7 @@ struct request {
     char *method, *path;
     struct pairs headers, query;
     struct str body;
-    char address[64]; /* of the client */
+    char address[IP_TEXT]; /* of the client */
     const struct route *route;
     char *parts[MAX_PATH_PARTS]; /* what stands for {..} in the route's path, decoded */
     struct caller caller;
@@ -78,6 +81,8 @@ struct request {
     const void *borrowed; /* instead of answer: lives as long as the api */
     const char *encoding; /* static; NULL: none */
     struct pairs answer_headers;
+    const char
+        *audit_note; /* static; what was said beside the action that the audit log must tell */
     bool is_stream;
 };
 
@@ -117,15 +122,32 @@ int body_json(const struct request *r, bool may_be_empty, json_t **ret, struct e
 /* E_REQUEST with all problems. */
 int body_check(struct problems *problems, struct err **err);
 
-json_t *json_text(const char *text); /* null for NULL; what is no UTF-8 is replaced */
-json_t *json_time(int64_t wall_s);   /* null for 0 */
+json_t *json_time(int64_t wall_s); /* null for 0 */
 
-/* ---- sign_in.c, crypto.c ------------------------------------------------------------------------- */
+/* Who asks behind trusted proxies: @address is of the connection's other end, and becomes the last one in the
+ * X-Forwarded-For headers that no trusted proxy has. */
+void client_address(const struct pairs *headers, const struct ip_ranges *trusted,
+                    char address[IP_TEXT]);
+
+/* ---- guard.c: failed logins ------------------------------------------------------------------------ */
 
 struct guard *guard_new(void);
 void guard_free(struct guard *guard);
+/* Before a password is looked at: 0 when @user may try one from @address, which then counts as a wrong one until
+ * guard_forgive says that it was right; else in how many seconds.  @now_ms: of clock_monotonic_ms. */
+int64_t guard_take(struct guard *guard, const char *user, const char *address, int64_t now_ms);
+void guard_forgive(struct guard *guard, const char *user, const char *address, int64_t now_ms);
+
+/* ---- sign_in.c, crypto.c ------------------------------------------------------------------------- */
+
 /* Fills r->caller; E_AUTH. */
 int sign_in(struct request *r, struct err **err);
+/* What the owner of that session or token may do now; ROLE_NONE when it or they are gone. */
+int sign_in_role(struct store *store, const char *hash, enum store_role *ret, struct err **err);
+/* Whether @password is @account's (NULL: nobody's, which takes as long).  One that may not be tried now is answered
+ * here, with 1; one that is wrong is not an error. */
+int password_try(struct request *r, const char *user, const struct store_account *account,
+                 const char *password, bool *ret_is_right, struct err **err);
 void caller_done(struct caller *caller);
 
 int crypto_random(void *data, size_t length, struct err **err);
@@ -140,7 +162,7 @@ int crypto_seal(const unsigned char key[32], const char *text, const char *about
 int crypto_open(const unsigned char key[32], const char *sealed, const char *about, char **ret,
                 struct err **err);
 /* The key of saved secrets: systemd's credential v2c-secret-key, else @control_dir/service.key (0600), made
- * when there is none. */
+ * when there is none; one that is there is never replaced. */
 int crypto_load_key(const char *control_dir, unsigned char ret_key[32], struct err **err);
 /* A certificate for this host, kept in @control_dir/tls. */
 /* @control_dir NULL: one that is kept nowhere. */
@@ -155,6 +177,11 @@ int server_connect_vcenter(const struct config *config, int timeout_ms, struct v
                            struct err **err);
 int server_connect_cloudstack(const struct config *config, int timeout_ms, struct cloudstack **ret,
                               struct err **err);
+
+/* ---- inventory.c -------------------------------------------------------------------------------- */
+
+/* Takes the array @vms, and returns it in order of name, then moref. */
+json_t *inventory_sorted(json_t *vms);
 
 /* ---- environments.c -------------------------------------------------------------------------------- */
 
@@ -219,9 +246,9 @@ void hub_start(struct hub *hub);
 /* Ends the streams; before the daemon is stopped. */
 void hub_stop(struct hub *hub);
 void hub_free(struct hub *hub);
-/* The response of a client that listens from now on, or from @last_id. */
-struct MHD_Response *hub_subscribe(struct hub *hub, struct MHD_Connection *connection,
-                                   const char *last_id);
+/* The response of a client that listens from now on, or from its Last-Event-ID, and as long as whoever asks may do
+ * what they may do now. */
+struct MHD_Response *hub_subscribe(struct hub *hub, const struct request *r);
 void hub_touch(struct hub *hub, const struct store_job *job);
 void hub_progress(struct hub *hub, const struct store_job *job, const struct queue_live *live);
 void hub_gone(struct hub *hub, const char *job_id);

@@ -179,28 +179,43 @@ vm_json(const struct vsphere_vm *vm)
     return o;
 }
 
+static const char *
+member(const json_t *vm, const char *key)
+{
+    const char *text = json_string_value(json_object_get(vm, key));
+
+    return text ? text : "";
+}
+
 /* The latest migration of each VM of that vCenter, by moref. */
 static int
 add_jobs(struct request *r, json_t *vms, struct err **err)
 {
     struct store_jobs jobs;
+    json_t *latest = json_object(), *vm;
+    size_t index;
 
     if (store_job_list(r->store,
                        &(struct store_job_filter){.kind = JOB_MIGRATE, .vcenter = r->parts[0]},
-                       &jobs, NULL, err) < 0)
+                       &jobs, NULL, err) < 0) {
+        json_decref(latest);
         return -1;
-    for (size_t v = 0; v < json_array_size(vms); v++) {
-        json_t *vm = json_array_get(vms, v);
-        const char *moref = json_string_value(json_object_get(vm, "moref"));
-        json_t *job = json_null();
-
-        for (size_t i = jobs.count; i-- > 0 && json_is_null(job);) /* the newest is the last */
-            if (moref && jobs.items[i].vm_moref && !strcmp(jobs.items[i].vm_moref, moref))
-                job = json_pack("{s:o, s:s, s:o}", "id", json_text(jobs.items[i].job_id), "state",
-                                store_job_state_name((enum store_job_state)jobs.items[i].state),
-                                "stage", json_text(jobs.items[i].stage));
-        json_object_set_new(vm, "job", job);
     }
+    for (size_t i = 0; i < jobs.count; i++) { /* the newest is the last */
+        const struct store_job *job = &jobs.items[i];
+
+        if (job->vm_moref)
+            json_object_set_new(latest, job->vm_moref,
+                                json_pack("{s:o, s:s, s:o}", "id", json_text(job->job_id), "state",
+                                          store_job_state_name((enum store_job_state)job->state),
+                                          "stage", json_text(job->stage)));
+    }
+    json_array_foreach (vms, index, vm) {
+        json_t *job = json_object_get(latest, member(vm, "moref"));
+
+        json_object_set(vm, "job", job ? job : json_null());
+    }
+    json_decref(latest);
     store_jobs_done(&jobs);
     return 0;
 }
@@ -230,9 +245,17 @@ list_vms(const struct config *config, bool with_templates, bool with_vcls,
     return 0;
 }
 
-/* By name, then moref. */
-static json_t *
-sorted(json_t *vms)
+static int
+compare_vms(const void *a, const void *b)
+{
+    const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+    int order = strcmp(member(x, "name"), member(y, "name"));
+
+    return order ? order : strcmp(member(x, "moref"), member(y, "moref"));
+}
+
+json_t *
+inventory_sorted(json_t *vms)
 {
     size_t count = json_array_size(vms);
     json_t **items = xcalloc(count + 1, sizeof(json_t *));
@@ -240,17 +263,7 @@ sorted(json_t *vms)
 
     for (size_t i = 0; i < count; i++)
         items[i] = json_array_get(vms, i);
-    for (size_t i = 1; i < count; i++) { /* nearly in order as servers list them */
-        json_t *item = items[i];
-        size_t at = i;
-
-        while (at > 0 && strcmp(json_string_value(json_object_get(items[at - 1], "name")),
-                                json_string_value(json_object_get(item, "name"))) > 0) {
-            items[at] = items[at - 1];
-            at--;
-        }
-        items[at] = item;
-    }
+    qsort(items, count, sizeof(json_t *), compare_vms);
     for (size_t i = 0; i < count; i++)
         json_array_append(result, items[i]);
     free(items);
@@ -270,7 +283,7 @@ get_vms(struct request *r, struct err **err)
         environment_config(r->api, r->store, r->parts[0], NULL, &config, err) < 0 ||
         list_vms(config, with_templates, with_vcls, vm_json, &vms, err) < 0)
         return -1;
-    vms = sorted(vms);
+    vms = inventory_sorted(vms);
     if (add_jobs(r, vms, err) < 0) {
         json_decref(vms);
         return -1;
@@ -478,5 +491,5 @@ old_vms(struct request *r, struct err **err)
         environment_of_headers(r, &config, err) < 0 ||
         list_vms(config, with_templates, with_vcls, old_vm_json, &vms, err) < 0)
         return -1;
-    return answer_json(r, MHD_HTTP_OK, sorted(vms));
+    return answer_json(r, MHD_HTTP_OK, inventory_sorted(vms));
 }

@@ -429,8 +429,9 @@ delete_job(struct request *r, struct err **err)
 int
 post_action(struct request *r, struct err **err)
 {
-    static const char *const keys[] = {"now",    "debug", "keep_files", "force", "keep_source_off",
-                                       "choice", "limit", NULL};
+    static const char *const keys[] = {
+        "now",    "debug", "keep_files",       "force", "keep_source_off",
+        "choice", "limit", "source_untouched", NULL};
     CLEANUP(doc_freep) struct doc *doc = NULL;
     struct store_job job = {0};
     struct problems problems;

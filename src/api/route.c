@@ -222,7 +222,8 @@ write_audit(struct request *r)
     CLEANUP(free_charp) char *outcome = xasprintf("%u", r->status);
     CLEANUP(free_charp)
     char *action = r->parts[1] && !strcmp(r->route->audit, "job.action")
-                       ? xasprintf("job.%s", r->parts[1])
+                       ? xasprintf("job.%s%s%s", r->parts[1], r->audit_note ? "." : "",
+                                   r->audit_note ? r->audit_note : "")
                        : xstrdup(r->route->audit);
     const struct store_audit entry = {
         .at = clock_wall_s(),

@@ -66,10 +66,14 @@ take_address(struct request *r)
     const struct sockaddr *address = info ? info->client_addr : NULL;
     socklen_t length = address && address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                                                  : sizeof(struct sockaddr_in);
+    struct ip ip;
 
     if (!address ||
         getnameinfo(address, length, r->address, sizeof(r->address), NULL, 0, NI_NUMERICHOST) != 0)
         snprintf(r->address, sizeof(r->address), "unknown");
+    if (ip_parse(r->address, &ip))
+        ip_format(&ip, r->address); /* IPv4 may have come in as IPv6 */
+    client_address(&r->headers, r->api->options.trusted_proxies, r->address);
 }
 
 /* ---- the answer -------------------------------------------------------------------------------- */
@@ -142,7 +146,7 @@ make_response(struct request *r)
     struct MHD_Response *response;
 
     if (r->is_stream)
-        return hub_subscribe(r->api->hub, r->connection, pairs_get(&r->headers, "Last-Event-ID"));
+        return hub_subscribe(r->api->hub, r);
     if (r->borrowed)
         response = MHD_create_response_from_buffer(r->answer_length, (void *)(uintptr_t)r->borrowed,
                                                    MHD_RESPMEM_PERSISTENT);

@@ -1,4 +1,4 @@
-/* Who asks: sessions, tokens, and how often a wrong password may be tried. */
+/* Who asks: sessions and tokens. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -17,89 +17,8 @@ caller_done(struct caller *caller)
 {
     free(caller->user);
     free(caller->csrf);
+    free(caller->hash);
     *caller = (struct caller){0};
-}
-
-/* ---- failed logins ------------------------------------------------------------------------------- */
-
-#define MAX_TRIES      5
-#define FORGIVE_MS     (5 * 60 * 1000)
-#define MAX_REMEMBERED 4096
-
-/* Of an address, or of a user's name. */
-struct failures {
-    char subject[80];
-    unsigned count;
-    int64_t last_ms;
-};
-struct guard {
-    pthread_mutex_t mutex;
-    VEC_DECLARE(, struct failures)
-    known;
-};
-
-struct guard *
-guard_new(void)
-{
-    struct guard *guard = xcalloc(1, sizeof(*guard));
-
-    pthread_mutex_init(&guard->mutex, NULL);
-    return guard;
-}
-
-void
-guard_free(struct guard *guard)
-{
-    vec_done(&guard->known);
-    pthread_mutex_destroy(&guard->mutex);
-    free(guard);
-}
-
-static struct failures *
-find_failures(struct guard *guard, const char *subject)
-{
-    int64_t now = clock_monotonic_ms();
-    size_t kept = 0;
-
-    for (size_t i = 0; i < guard->known.count; i++)
-        if (now - guard->known.items[i].last_ms < FORGIVE_MS)
-            guard->known.items[kept++] = guard->known.items[i];
-    guard->known.count = kept;
-    for (size_t i = 0; i < kept; i++)
-        if (!strcmp(guard->known.items[i].subject, subject))
-            return &guard->known.items[i];
-    return NULL;
-}
-
-static bool
-is_blocked(struct guard *guard, const char *subject)
-{
-    const struct failures *known;
-
-    SCOPE_LOCK(&guard->mutex);
-    known = find_failures(guard, subject);
-    return known && known->count >= MAX_TRIES;
-}
-
-static void
-note_failure(struct guard *guard, const char *subject)
-{
-    struct failures *known;
-
-    SCOPE_LOCK(&guard->mutex);
-    known = find_failures(guard, subject);
-    if (!known) {
-        struct failures fresh = {0};
-
-        if (guard->known.count == MAX_REMEMBERED) /* in order of age */
-            memmove(guard->known.items, guard->known.items + 1,
-                    --guard->known.count * sizeof(guard->known.items[0]));
-        snprintf(fresh.subject, sizeof(fresh.subject), "%s", subject);
-        vec_push(&guard->known, fresh);
-        known = &guard->known.items[guard->known.count - 1];
-    }
-    known->count++;
-    known->last_ms = clock_monotonic_ms();
 }
 
 /* ---- signing in ---------------------------------------------------------------------------------- */
@@ -144,12 +63,33 @@ take_grant(struct request *r, struct store_grant *grant, struct err **err)
         .role = (enum store_role)MIN(grant->role, account.role),
         .csrf = grant->name ? NULL : take(grant->csrf),
         .grant = grant->id,
+        .hash = take(grant->hash),
     };
     store_account_done(&account);
     if (clock_wall_s() - grant->used_at > USE_EVERY)
         (void)store_grant_use(r->store, grant->id,
                               grant->name ? 0 : clock_wall_s() + SESSION_SECONDS, NULL);
     return check_csrf(r, err);
+}
+
+int
+sign_in_role(struct store *store, const char *hash, enum store_role *ret, struct err **err)
+{
+    struct store_account account = {0};
+    struct store_grant grant = {0};
+    struct err *failure = NULL;
+    bool is_there = false;
+    int rc = store_grant_find(store, hash, &is_there, &grant, err);
+
+    *ret = ROLE_NONE;
+    if (rc == 0 && is_there && store_account_get(store, grant.account, &account, &failure) == 0)
+        *ret = (enum store_role)MIN(grant.role, account.role);
+    if (failure && err_code(failure) != E_ACCOUNT_NOT_FOUND)
+        rc = err_move(err, &failure);
+    err_free(failure);
+    store_account_done(&account);
+    store_grant_done(&grant);
+    return rc;
 }
 
 int
@@ -236,19 +176,56 @@ audit_login(struct request *r, const char *user, const char *outcome)
     log_info("[audit] %s from %s: login: %s", user, r->address, outcome);
 }
 
-static int
-refuse_login(struct request *r, const char *user, const char *subject, struct err **err)
-{
-    note_failure(r->api->guard, r->address);
-    note_failure(r->api->guard, subject);
-    audit_login(r, user, "refused");
-    return err_set(err, E_AUTH, "user or password is wrong");
-}
-
 /* A name that nobody has costs as much time as a wrong password. */
 #define NOBODY                                                                                     \
     "scrypt$15$00000000000000000000000000000000$"                                                  \
     "0000000000000000000000000000000000000000000000000000000000000000"
+
+static int
+refuse_try(struct request *r, int64_t wait_s)
+{
+    CLEANUP(err_freep) struct err *failure = NULL;
+    CLEANUP(free_charp) char *seconds = xasprintf("%lld", (long long)wait_s);
+
+    err_set(&failure, E_AUTH, "too many wrong passwords: try again in %lld minutes",
+            (long long)(wait_s + 59) / 60);
+    answer_header(r, "Retry-After", seconds);
+    answer_error(r, MHD_HTTP_TOO_MANY_REQUESTS, failure);
+    return 1;
+}
+
+int
+password_try(struct request *r, const char *user, const struct store_account *account,
+             const char *password, bool *ret_is_right, struct err **err)
+{
+    int64_t wait_s = guard_take(r->api->guard, user, r->address, clock_monotonic_ms());
+
+    if (wait_s)
+        return refuse_try(r, wait_s);
+    if (crypto_check_password(password, account ? account->password : NOBODY, ret_is_right, err) <
+        0)
+        return -1;
+    *ret_is_right &= account != NULL;
+    if (*ret_is_right)
+        guard_forgive(r->api->guard, user, r->address, clock_monotonic_ms());
+    return 0;
+}
+
+static int
+log_in(struct request *r, const char *user, const char *password, struct err **err)
+{
+    struct store_account account = {0};
+    bool is_there = store_account_get(r->store, user, &account, NULL) == 0, is_right = false;
+    int rc = password_try(r, user, is_there ? &account : NULL, password, &is_right, err);
+
+    if (rc == 0) {
+        audit_login(r, user, is_right ? "ok" : "refused");
+        rc = is_right ? begin_session(r, &account, err)
+                      : err_set(err, E_AUTH, "user or password is wrong");
+    }
+    store_account_done(&account);
+    return MIN(rc, 0);
+}
 
 int
 post_login(struct request *r, struct err **err)
@@ -257,10 +234,7 @@ post_login(struct request *r, struct err **err)
     static const char *const keys[] = {"user", "password", NULL};
     CLEANUP(free_charp) char *user = NULL;
     CLEANUP(free_charp) char *password = NULL;
-    struct store_account account = {0};
     struct problems problems;
-    bool is_right = false;
-    char subject[80];
     int rc;
 
     if (body_read(r, false, &doc, err) < 0)
@@ -273,28 +247,8 @@ post_login(struct request *r, struct err **err)
         return -1;
     if (!user || !password || strlen(user) > 64 || strlen(password) > 1024)
         return err_set(err, E_REQUEST, "expected user (64 bytes at most) and password");
-    snprintf(subject, sizeof(subject), "user %.64s", user);
-    if (is_blocked(r->api->guard, r->address) || is_blocked(r->api->guard, subject)) {
-        CLEANUP(err_freep) struct err *wait = NULL;
-
-        err_set(&wait, E_AUTH, "too many wrong passwords: try again in five minutes");
-        answer_header(r, "Retry-After", "300");
-        answer_error(r, MHD_HTTP_TOO_MANY_REQUESTS, wait);
-        return 0;
-    }
-    if (store_account_get(r->store, user, &account, NULL) < 0) {
-        (void)crypto_check_password(password, NOBODY, &is_right, NULL);
-        return refuse_login(r, user, subject, err);
-    }
-    rc = crypto_check_password(password, account.password, &is_right, err);
-    if (rc == 0 && !is_right)
-        rc = refuse_login(r, user, subject, err);
-    else if (rc == 0) {
-        audit_login(r, user, "ok");
-        rc = begin_session(r, &account, err);
-    }
+    rc = log_in(r, user, password, err);
     explicit_bzero(password, strlen(password));
-    store_account_done(&account);
     return rc;
 }
 

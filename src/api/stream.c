@@ -15,7 +15,8 @@
 #define KEEP_ALIVE_MS   15000
 #define STALE_MS        4000
 #define SAMPLE_MS       5000
-#define SAMPLES         720 /* an hour */
+#define ACCESS_MS       2000 /* how long one whose access has ended may go on listening, about */
+#define SAMPLES         720  /* an hour */
 #define HISTORY         1024
 #define MAX_JOB_SAMPLES 1000
 #define MAX_QUEUED      256 /* of one client */
@@ -39,7 +40,10 @@ struct client {
     VEC_DECLARE(, struct event *)
     queued;
     size_t offset; /* in the first */
-    bool is_suspended;
+    bool is_suspended, is_ended;
+    uint64_t id;
+    char *hash; /* of what it signed in with */
+    enum store_role role;
 };
 
 struct live {
@@ -73,7 +77,8 @@ struct hub {
     lives;
     struct sample samples[SAMPLES];
     size_t sample_count;
-    int64_t next_progress_ms, next_keep_alive_ms, next_sample_ms;
+    int64_t next_progress_ms, next_keep_alive_ms, next_sample_ms, next_access_ms;
+    uint64_t last_client;
 };
 
 static void
@@ -105,6 +110,15 @@ make_event(struct hub *hub, const char *kind, const char *data)
 }
 
 static void
+wake_up(struct client *client)
+{
+    if (!client->is_suspended)
+        return;
+    client->is_suspended = false;
+    MHD_resume_connection(client->connection);
+}
+
+static void
 push(struct client *client, struct event *event)
 {
     if (client->queued.count >= MAX_QUEUED) {
@@ -118,10 +132,7 @@ push(struct client *client, struct event *event)
     }
     event->references++;
     vec_push(&client->queued, event);
-    if (client->is_suspended) {
-        client->is_suspended = false;
-        MHD_resume_connection(client->connection);
-    }
+    wake_up(client);
 }
 
 /* Takes @event. */
@@ -152,6 +163,8 @@ read_client(void *opaque, uint64_t position, char *buffer, size_t max)
     size_t sent = 0;
 
     SCOPE_LOCK(&hub->mutex);
+    if (client->is_ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
     while (client->queued.count && sent < max) {
         struct event *event = client->queued.items[0];
         size_t n = MIN(max - sent, event->length - client->offset);
@@ -191,6 +204,7 @@ free_client(void *opaque)
     for (size_t i = 0; i < client->queued.count; i++)
         drop(client->queued.items[i]);
     vec_done(&client->queued);
+    free(client->hash);
     free(client);
 }
 
@@ -219,27 +233,31 @@ catch_up(struct hub *hub, struct client *client, const char *last_id)
 }
 
 struct MHD_Response *
-hub_subscribe(struct hub *hub, struct MHD_Connection *connection, const char *last_id)
+hub_subscribe(struct hub *hub, const struct request *r)
 {
     struct client *client = xcalloc(1, sizeof(*client));
     struct MHD_Response *response;
     struct event *hello;
 
     client->hub = hub;
-    client->connection = connection;
+    client->connection = r->connection;
+    client->hash = xstrdup(r->caller.hash);
+    client->role = r->caller.role;
     response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE, read_client, client,
                                                  free_client);
     if (!response) {
+        free(client->hash);
         free(client);
         return NULL;
     }
     (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
     (void)MHD_add_response_header(response, "X-Accel-Buffering", "no");
     SCOPE_LOCK(&hub->mutex);
+    client->id = ++hub->last_client;
     hello = make_event(hub, NULL, "v2c-engine");
     push(client, hello);
     drop(hello);
-    catch_up(hub, client, last_id);
+    catch_up(hub, client, pairs_get(&r->headers, "Last-Event-ID"));
     vec_push(&hub->clients, client);
     return response;
 }
@@ -275,16 +293,23 @@ forget_live(struct hub *hub, int64_t job)
     *live = hub->lives.items[--hub->lives.count];
 }
 
+static bool
+is_touched(const struct hub *hub, const char *job_id)
+{
+    for (size_t i = 0; i < hub->touched.count; i++)
+        if (!strcmp(hub->touched.items[i], job_id))
+            return true;
+    return false;
+}
+
 void
 hub_touch(struct hub *hub, const struct store_job *job)
 {
     SCOPE_LOCK(&hub->mutex);
     if (job->state != JOB_RUNNING && job->state != JOB_WAITING)
         forget_live(hub, job->id);
-    for (size_t i = 0; i < hub->touched.count; i++)
-        if (!strcmp(hub->touched.items[i], job->job_id))
-            return;
-    vec_push(&hub->touched, xstrdup(job->job_id));
+    if (!is_touched(hub, job->job_id))
+        vec_push(&hub->touched, xstrdup(job->job_id));
 }
 
 void
@@ -393,48 +418,62 @@ hub_throughput(struct hub *hub)
 
 /* ---- the thread --------------------------------------------------------------------------------- */
 
-/* "data" of a `job` event; NULL when the job is gone. */
-static char *
-describe(struct hub *hub, struct job_context *context, const char *job_id)
+/* "data" of a `job` event; *ret_text NULL when the job is gone. */
+static int
+describe(struct job_context *context, const char *job_id, char **ret_text)
 {
+    CLEANUP(err_freep) struct err *failure = NULL;
     struct store_job job = {0};
     json_t *object = NULL;
-    char *text;
 
-    if (store_job_get(context->store, job_id, &job, NULL) < 0)
-        return NULL;
+    if (store_job_get(context->store, job_id, &job, &failure) < 0)
+        return err_code(failure) == E_JOB_NOT_FOUND ? 0 : -1;
     object = job_json(context, &job, false, NULL);
     store_job_done(&job);
-    text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    *ret_text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
-    return text;
+    return object ? 0 : -1;
 }
 
-/* The store is read outside the mutex: it may wait for a writer. */
+static int
+tell_job(struct hub *hub, struct job_context *context, const char *job_id)
+{
+    CLEANUP(free_charp) char *text = NULL;
+
+    if (describe(context, job_id, &text) < 0)
+        return -1;
+    SCOPE_LOCK(&hub->mutex);
+    if (text)
+        broadcast(hub, make_event(hub, "job", text), true);
+    return 0;
+}
+
+/* The store is read outside the mutex: it may wait for a writer.  What cannot be read now stays touched. */
 static void
 tell_touched(struct hub *hub, struct store *store)
 {
     struct job_context context;
     VEC_DECLARE(, char *)
     ids = {0};
+    bool is_read;
 
     pthread_mutex_lock(&hub->mutex);
     for (size_t i = 0; i < hub->touched.count; i++)
         vec_push(&ids, hub->touched.items[i]);
     hub->touched.count = 0;
     pthread_mutex_unlock(&hub->mutex);
-    if (ids.count && job_context_load(hub->api, store, &context, NULL) == 0) {
-        for (size_t i = 0; i < ids.count; i++) {
-            CLEANUP(free_charp) char *text = describe(hub, &context, ids.items[i]);
+    is_read = ids.count && job_context_load(hub->api, store, &context, NULL) == 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        bool is_told = is_read && tell_job(hub, &context, ids.items[i]) == 0;
 
-            SCOPE_LOCK(&hub->mutex);
-            if (text)
-                broadcast(hub, make_event(hub, "job", text), true);
-        }
-        job_context_done(&context);
+        SCOPE_LOCK(&hub->mutex);
+        if (is_told || is_touched(hub, ids.items[i]))
+            free(ids.items[i]);
+        else
+            vec_push(&hub->touched, ids.items[i]);
     }
-    for (size_t i = 0; i < ids.count; i++)
-        free(ids.items[i]);
+    if (is_read)
+        job_context_done(&context);
     vec_done(&ids);
 }
 
@@ -492,6 +531,56 @@ take_sample(struct hub *hub)
     }
 }
 
+/* ---- whose access has ended -------------------------------------------------------------------- */
+
+struct listener {
+    uint64_t id;
+    char *hash;
+    enum store_role role;
+};
+VEC_DECLARE(listeners, struct listener);
+
+static void
+list_listeners(struct hub *hub, struct listeners *ret)
+{
+    SCOPE_LOCK(&hub->mutex);
+    for (size_t i = 0; i < hub->clients.count; i++) {
+        const struct client *c = hub->clients.items[i];
+
+        if (!c->is_ended)
+            vec_push(ret, ((struct listener){c->id, xstrdup(c->hash), c->role}));
+    }
+}
+
+static void
+end_client(struct hub *hub, uint64_t id)
+{
+    SCOPE_LOCK(&hub->mutex);
+    for (size_t i = 0; i < hub->clients.count; i++)
+        if (hub->clients.items[i]->id == id) {
+            hub->clients.items[i]->is_ended = true;
+            wake_up(hub->clients.items[i]);
+        }
+}
+
+/* After a logout, or when a token, a user or a role is another: who may still listen asks again.  A store that cannot
+ * be read ends nothing. */
+static void
+check_access(struct hub *hub, struct store *store)
+{
+    struct listeners all = {0};
+
+    list_listeners(hub, &all);
+    for (size_t i = 0; i < all.count; i++) {
+        enum store_role role;
+
+        if (sign_in_role(store, all.items[i].hash, &role, NULL) == 0 && role != all.items[i].role)
+            end_client(hub, all.items[i].id);
+        free(all.items[i].hash);
+    }
+    vec_done(&all);
+}
+
 static bool
 is_due(int64_t *next_ms, int64_t every_ms)
 {
@@ -518,6 +607,8 @@ run_hub(void *opaque)
 
         if (store)
             tell_touched(hub, store);
+        if (store && is_due(&hub->next_access_ms, ACCESS_MS))
+            check_access(hub, store);
         SCOPE_LOCK(&hub->mutex);
         if (is_due(&hub->next_progress_ms, PROGRESS_MS))
             tell_progress(hub);
@@ -565,10 +656,7 @@ end_clients(struct hub *hub)
     hub->is_stopping = true;
     pthread_cond_broadcast(&hub->wake);
     for (size_t i = 0; i < hub->clients.count; i++)
-        if (hub->clients.items[i]->is_suspended) {
-            hub->clients.items[i]->is_suspended = false;
-            MHD_resume_connection(hub->clients.items[i]->connection);
-        }
+        wake_up(hub->clients.items[i]);
 }
 
 void

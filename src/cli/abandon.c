@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "cli/abandon.h"
 #include "cli/connect.h"
@@ -425,10 +426,11 @@ static int
 leave_word(const struct abandoning *f, struct err **err)
 {
     CLEANUP(free_charp) char *path = file_join(f->record.directory, FORGOTTEN_FILE), *text = NULL;
-    json_t *word = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s*}", "id", f->tag, "vcenter",
-                             f->record.vcenter, "moref", f->record.vm_moref, "vm_name",
-                             f->record.vm_name, "stage", store_stage_name(f->record.stage),
-                             "files_kept", !removes_files(f), "shell_vm_id", f->left_vm);
+    json_t *word =
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:s*}", "id", f->tag, "vcenter",
+                  json_text(f->record.vcenter), "moref", json_text(f->record.vm_moref), "vm_name",
+                  json_text(f->record.vm_name), "stage", store_stage_name(f->record.stage),
+                  "files_kept", !removes_files(f), "shell_vm_id", f->left_vm);
 
     text = json_dumps(word, JSON_INDENT(2));
     json_decref(word);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/load.h"
 #include "cli/text.h"
@@ -38,22 +39,6 @@ static const struct option_def check_options[] = {
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
-/* Texts come from servers and file systems: what is no UTF-8 cannot stand in JSON. */
-static json_t *
-text_json(const char *text)
-{
-    json_t *json = text ? json_string(text) : json_null();
-    struct str clean = STR_INIT(64 * KIB);
-
-    if (json)
-        return json;
-    for (; *text; text++)
-        str_appendf(&clean, "%c", (unsigned char)*text > 0x7f ? '?' : *text);
-    json = json_string(str_text(&clean));
-    str_done(&clean);
-    return json;
-}
-
 static void
 append_findings(json_t *list, const struct preflight_findings *findings)
 {
@@ -62,7 +47,7 @@ append_findings(json_t *list, const struct preflight_findings *findings)
 
         json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o}", "check", f->check, "status",
                                               preflight_status_name(f->status), "message",
-                                              text_json(f->message), "cure", text_json(f->cure)));
+                                              json_text(f->message), "cure", json_text(f->cure)));
     }
 }
 
@@ -80,7 +65,7 @@ print_json(const struct preflight_report *report)
         append_findings(findings, &vm->findings);
         append_findings(findings, &report->common);
         json_array_append_new(all, json_pack("{s:o, s:s, s:o}", "vm",
-                                             text_json(spec_label(vm->spec)), "status",
+                                             json_text(spec_label(vm->spec)), "status",
                                              preflight_status_name(worst), "findings", findings));
     }
     json_dumpf(all, stdout, JSON_INDENT(2));

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/text.h"
@@ -72,14 +73,22 @@ print_item(const struct item *item)
     str_done(&out);
 }
 
+/* NULL, for which the key is left out. */
+static json_t *
+text_or_none(const char *text)
+{
+    return text ? json_text(text) : NULL;
+}
+
 static json_t *
 item_json(const struct item *item)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*}", "side",
-                               side_words[item->side], "kind", kind_words[item->kind], "state",
-                               fate_words[item->fate], "what", item->what, "name", item->label,
-                               "id", item->tag[0] ? item->tag : NULL, "vm", item->vm_name, "moref",
-                               item->moref, "why", item->why);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:o*, s:o*}", "side", side_words[item->side],
+        "kind", kind_words[item->kind], "state", fate_words[item->fate], "what",
+        json_text(item->what), "name", text_or_none(item->label), "id",
+        text_or_none(item->tag[0] ? item->tag : NULL), "vm", text_or_none(item->vm_name), "moref",
+        text_or_none(item->moref), "why", text_or_none(item->why));
 
     if (object && item->bytes >= 0)
         json_object_set_new(object, "bytes", json_integer(item->bytes));

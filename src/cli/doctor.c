@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "base/str.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "cli/command.h"
 
@@ -34,20 +35,6 @@ worst_of(const struct findings *findings)
     return worst;
 }
 
-/* @text as JSON can hold it: a path may be no UTF-8.  The caller frees; NULL stays NULL. */
-static char *
-as_utf8(const char *text)
-{
-    char *copy = xstrdup(text);
-    json_t *as_json = text ? json_string(text) : NULL;
-
-    for (char *c = copy; !as_json && c && *c; c++)
-        if ((unsigned char)*c > 0x7f)
-            *c = '?';
-    json_decref(as_json);
-    return copy;
-}
-
 static void
 print_json(const struct findings *findings)
 {
@@ -58,12 +45,9 @@ print_json(const struct findings *findings)
     for (size_t i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->items[i];
 
-        CLEANUP(free_charp) char *found = as_utf8(f->found);
-        CLEANUP(free_charp) char *advice = as_utf8(f->advice);
-
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:s?}", "name", f->name, "level",
-                                        level_names[f->level], "found", found, "advice", advice));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o}", "name", f->name, "level",
+                                              level_names[f->level], "found", json_text(f->found),
+                                              "advice", json_text(f->advice)));
     }
     json_dumpf(all, stdout, JSON_INDENT(2));
     fputc('\n', stdout);

@@ -45,7 +45,9 @@ static const struct option_def run_options[] = {
     OPTION("allow-past-finalize", OPTION_BOOL, allow_past_finalize, NULL,
            "Begin even when finalize_at has passed: cut over right after the base copy."),
     OPTION("source-untouched", OPTION_TEXT, untouched, "MOREF",
-           "That VM was edited or moved after its conversion, and neither started nor written."),
+           "That VM was edited or moved after its conversion, and neither started nor written; for "
+           "jobs of "
+           "`serve` a retry takes the same word."),
     OPTION_END,
 };
 

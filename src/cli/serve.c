@@ -87,12 +87,14 @@ catch_signals(void)
 
 struct setup {
     char *config_path, *control_dir, *specs_dir, *ui_dir;
+    struct ip_ranges trusted_proxies;
     int64_t workers;
 };
 
 static void
 setup_done(struct setup *setup)
 {
+    vec_done(&setup->trusted_proxies);
     free(setup->config_path);
     free(setup->control_dir);
     free(setup->specs_dir);
@@ -166,6 +168,8 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     ret->specs_dir =
         specs_dir && *specs_dir ? absolute(specs_dir) : file_join(ret->control_dir, "specs");
     ret->ui_dir = find_ui(v->ui_dir);
+    ret->trusted_proxies = config->serve.trusted_proxies;
+    config->serve.trusted_proxies = (struct ip_ranges){0};
     ret->workers = v->max_workers > 0                   ? v->max_workers
                    : config->migration.parallel_vms > 0 ? config->migration.parallel_vms
                                                         : DEFAULT_WORKERS;
@@ -216,12 +220,15 @@ static int
 serve(const struct serve_values *v, const struct setup *setup, struct err **err)
 {
     CLEANUP(close_fdp) int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    CLEANUP(close_fdp) int lock = -1;
     const char *origins = v->allow_origins ? v->allow_origins : getenv("MIGRATOR_CORS_ORIGINS");
     struct api *api = NULL;
     int rc;
 
     if (wake < 0)
         return err_set_errno(err, E_MEMORY, errno, "eventfd");
+    if (queue_lock(setup->control_dir, &lock, err) < 0)
+        return -1;
     if (api_start(
             &(struct api_options){
                 .config_path = setup->config_path,
@@ -234,6 +241,7 @@ serve(const struct serve_values *v, const struct setup *setup, struct err **err)
                 .allow_origins = origins,
                 .frame_ancestors = v->frame_ancestors,
                 .ui_dir = setup->ui_dir,
+                .trusted_proxies = &setup->trusted_proxies,
                 .default_workers = setup->workers,
                 .wake_fd = wake,
             },

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/text.h"
@@ -135,12 +136,6 @@ status_render_text(const struct vm_views *views, struct str *out)
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
-static json_t *
-text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 static double
 two_decimals(double value)
 {
@@ -183,27 +178,27 @@ view_json(const struct vm_view *view)
     json_t *object = json_object();
     json_t *disks = json_array();
 
-    json_object_set_new(object, "vm_name", json_string(view->name));
-    json_object_set_new(object, "vm_moref", text_or_null(view->moref));
-    json_object_set_new(object, "current_stage", json_string(view->stage));
-    json_object_set_new(object, "next_stage", json_string(view->next));
+    json_object_set_new(object, "vm_name", json_text(view->name));
+    json_object_set_new(object, "vm_moref", json_text(view->moref));
+    json_object_set_new(object, "current_stage", json_text(view->stage));
+    json_object_set_new(object, "next_stage", json_text(view->next));
     json_object_set_new(object, "finalize_requested", json_boolean(view->is_finalize_requested));
     json_object_set_new(object, "finalize_now_requested", json_boolean(view->is_finalize_now));
     json_object_set_new(object, "progress", json_real(two_decimals(view->percent)));
-    json_object_set_new(object, "control_dir", text_or_null(view->directory));
-    json_object_set_new(object, "state_file", text_or_null(view->state_file));
+    json_object_set_new(object, "control_dir", json_text(view->directory));
+    json_object_set_new(object, "state_file", json_text(view->state_file));
 
     json_object_set_new(object, "is_running", json_boolean(view->is_running));
     json_object_set_new(object, "paused", json_boolean(view->is_paused));
-    json_object_set_new(object, "waits_for_space", text_or_null(view->no_space));
+    json_object_set_new(object, "waits_for_space", json_text(view->no_space));
     json_object_set_new(object, "finalize_at_missed", json_boolean(view->has_missed_finalize_at));
-    json_object_set_new(object, "migration_id", text_or_null(r->migration_id));
+    json_object_set_new(object, "migration_id", json_text(r->migration_id));
     json_object_set_new(object, "delta_rounds", json_integer((json_int_t)r->delta_rounds));
     json_object_set_new(object, "shutdown_action_required",
                         json_boolean(r->is_shutdown_action_required));
-    json_object_set_new(object, "cloudstack_vm_id", text_or_null(r->cloudstack_vm_id));
-    json_object_set_new(object, "last_error", text_or_null(r->last_error));
-    json_object_set_new(object, "last_error_code", text_or_null(r->last_error_code));
+    json_object_set_new(object, "cloudstack_vm_id", json_text(r->cloudstack_vm_id));
+    json_object_set_new(object, "last_error", json_text(r->last_error));
+    json_object_set_new(object, "last_error_code", json_text(r->last_error_code));
     json_object_set_new(object, "predicted_downtime", downtime_json(&view->downtime));
     for (size_t i = 0; i < view->disks.count; i++)
         json_array_append_new(disks, disk_json(&view->disks.items[i], &view->progress[i]));

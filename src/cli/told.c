@@ -10,6 +10,7 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define REPORT_DEADLINE_MS 10000
@@ -40,9 +41,9 @@ void
 tell_failure(int fd, const struct err *failure)
 {
     const char *hint = err_hint_text(failure);
-    json_t *object =
-        json_pack("{s:{s:s, s:s, s:s*}}", "error", "code", err_code_name(err_code(failure)),
-                  "message", err_message(failure), "hint", hint);
+    json_t *object = json_pack(
+        "{s:{s:s, s:o, s:o*}}", "error", "code", err_code_name(err_code(failure)), "message",
+        json_text(err_message(failure)), "hint", hint ? json_text(hint) : NULL);
     CLEANUP(free_charp) char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
     json_decref(object);

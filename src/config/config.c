@@ -58,6 +58,7 @@ config_free(struct config *config)
     free(config->migration.specs_dir);
     free(config->migration.workdir);
     host_rates_done(&config->migration.host_rates);
+    vec_done(&config->serve.trusted_proxies);
     target_done(&config->defaults);
     free(config->virt.virtio_iso);
     free(config);
@@ -398,10 +399,30 @@ decode_storage(const struct node *root, struct config *config, struct problems *
 }
 
 static void
+decode_serve(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"trusted_proxies", NULL};
+    const struct node *map = node_decode_map(root, "serve", problems);
+    const struct node *list = node_decode_list(map, "trusted_proxies", problems);
+
+    node_check_keys(map, keys, problems);
+    for (size_t i = 0; list && i < node_count(list); i++) {
+        const struct node *item = node_item(list, i);
+        struct ip_range range;
+
+        if (node_kind(item) == NODE_SCALAR && ip_parse_range(node_text(item), &range))
+            vec_push(&config->serve.trusted_proxies, range);
+        else
+            problems_add(problems, item,
+                         "expected an address such as 192.0.2.10, or a range such as 10.0.0.0/8");
+    }
+}
+
+static void
 decode_config(const struct node *root, struct config *config, struct problems *problems)
 {
     static const char *const keys[] = {"vcenter", "migration", "cloudstack", "cloudstack_defaults",
-                                       "virt",    "storage",   NULL};
+                                       "virt",    "storage",   "serve",      NULL};
     const struct node *defaults;
 
     if (node_kind(root) != NODE_MAP && node_kind(root) != NODE_NULL) {
@@ -414,6 +435,7 @@ decode_config(const struct node *root, struct config *config, struct problems *p
     decode_migration(root, config, problems);
     decode_virt(root, config, problems);
     decode_storage(root, config, problems);
+    decode_serve(root, config, problems);
     defaults = node_decode_map(root, "cloudstack_defaults", problems);
     node_check_keys(defaults, target_keys(false), problems);
     target_decode(defaults, &config->defaults, problems);

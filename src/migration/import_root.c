@@ -145,7 +145,8 @@ check_untouched(struct migration *m, struct err **err)
         err,
         "look at its events in vCenter since it was shut down: where it was only edited "
         "or moved, neither started nor its disks written, run it again with "
-        "--source-untouched %s; else forget this migration and begin it anew",
+        "--source-untouched %s, or retry its job with that word; else forget this migration and "
+        "begin it anew",
         m->record.vm_moref);
 }
 

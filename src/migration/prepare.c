@@ -7,7 +7,7 @@
 #include "storage/storage.h"
 
 static const char *
-json_text(const json_t *object, const char *key)
+member_text(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
 
@@ -25,11 +25,11 @@ resolve_pool(struct migration *m, const char *storage_id, char **ret_dir, struct
         return -1;
     description = (struct storage_pool){
         .id = storage_id,
-        .name = json_text(pool, "name"),
-        .type = json_text(pool, "type"),
-        .path = json_text(pool, "path"),
-        .host = json_text(pool, "ipaddress"),
-        .state = json_text(pool, "state"),
+        .name = member_text(pool, "name"),
+        .type = member_text(pool, "type"),
+        .path = member_text(pool, "path"),
+        .host = member_text(pool, "ipaddress"),
+        .state = member_text(pool, "state"),
         .is_userspace = m->config->storage.is_userspace_nfs,
         .allows_unmounted = m->config->storage.allows_unmounted,
     };

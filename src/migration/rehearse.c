@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "guest/guest.h"
 #include "migration/convert_room.h"
 #include "migration/internal.h"
@@ -64,9 +65,9 @@ save(struct store *store, int64_t migration, const struct migration_rehearsal *r
 {
     const struct store_subject vm = subject(migration);
     json_t *object = json_pack(
-        "{s:I, s:b, s:b, s:s, s:s, s:I, s:I, s:s}", "id", (json_int_t)r->id, "running",
+        "{s:I, s:b, s:b, s:s, s:s, s:I, s:I, s:o}", "id", (json_int_t)r->id, "running",
         r->is_running, "done", r->is_done, "converts", r->converts, "boots", r->boots, "convert_ms",
-        (json_int_t)r->convert_ms, "boot_ms", (json_int_t)r->boot_ms, "text", r->text);
+        (json_int_t)r->convert_ms, "boot_ms", (json_int_t)r->boot_ms, "text", json_text(r->text));
     CLEANUP(free_charp) char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
     json_decref(object);

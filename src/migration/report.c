@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "migration/internal.h"
 
 #define MIRROR_MS       2000
@@ -40,7 +41,8 @@ migration_log(struct migration *m, enum log_level level, const char *fmt, ...)
     va_end(args);
     log_write(level, "%s", text);
     if (level > LOG_DEBUG)
-        report(m, json_pack("{s:s, s:s, s:s}", "type", "log", "level", names[level], "text", text));
+        report(m, json_pack("{s:s, s:s, s:o}", "type", "log", "level", names[level], "text",
+                            json_text(text)));
     if (level >= LOG_WARNING && m->store && m->record.id)
         (void)store_event_add(m->store, m->record.id, names[level], text, NULL);
 }
@@ -76,7 +78,7 @@ static void
 put_text(json_t *object, const char *key, const char *text)
 {
     if (text && *text)
-        json_object_set_new(object, key, json_string(text));
+        json_object_set_new(object, key, json_text(text));
 }
 
 static void
@@ -104,10 +106,10 @@ disk_json(const struct migration *m, size_t index)
     json_object_set_new(object, "unit", json_integer(disk->unit));
     json_object_set_new(object, "capacity", json_integer((json_int_t)disk->capacity));
     json_object_set_new(object, "target_qcow2",
-                        json_string(disk->target_path ? disk->target_path : ""));
+                        json_text(disk->target_path ? disk->target_path : ""));
     json_object_set_new(object, "source_disk_path",
-                        json_string(disk->source_path ? disk->source_path : ""));
-    json_object_set_new(object, "change_id", json_string(disk->change_id ? disk->change_id : ""));
+                        json_text(disk->source_path ? disk->source_path : ""));
+    json_object_set_new(object, "change_id", json_text(disk->change_id ? disk->change_id : ""));
     put_text(object, "address", disk->address);
     put_text(object, "storage_id", disk->storage_id);
     put_text(object, "disk_offering_id", disk->disk_offering_id);
@@ -168,12 +170,12 @@ migration_state_json(const struct migration *m)
     json_t *disks = json_object();
     char stamp[32];
 
-    json_object_set_new(object, "vm_name", json_string(r->vm_name));
-    json_object_set_new(object, "vm_moref", json_string(r->vm_moref));
-    json_object_set_new(object, "migration_id", json_string(r->migration_id));
+    json_object_set_new(object, "vm_name", json_text(r->vm_name));
+    json_object_set_new(object, "vm_moref", json_text(r->vm_moref));
+    json_object_set_new(object, "migration_id", json_text(r->migration_id));
     json_object_set_new(object, "stage", json_string(store_stage_name(r->stage)));
     json_object_set_new(object, "active_snapshot",
-                        json_string(r->active_snapshot ? r->active_snapshot : ""));
+                        json_text(r->active_snapshot ? r->active_snapshot : ""));
     for (size_t i = 0; i < m->disks.count; i++)
         json_object_set_new(disks, m->disks.items[i].key, disk_json(m, i));
     json_object_set_new(object, "disks", disks);
@@ -244,10 +246,11 @@ report_disks(const struct migration *m)
         const struct store_progress *p = &m->progress[i];
 
         json_array_append_new(
-            disks, json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I}", "name", m->disks.items[i].name,
-                             "stage", p->stage, "percent", p->percent, "read",
-                             (json_int_t)p->read_bytes, "planned", (json_int_t)p->planned_bytes,
-                             "rate", (json_int_t)p->rate_bytes_per_s, "eta", (json_int_t)p->eta_s));
+            disks,
+            json_pack("{s:o, s:s, s:f, s:I, s:I, s:I, s:I}", "name",
+                      json_text(m->disks.items[i].name), "stage", p->stage, "percent", p->percent,
+                      "read", (json_int_t)p->read_bytes, "planned", (json_int_t)p->planned_bytes,
+                      "rate", (json_int_t)p->rate_bytes_per_s, "eta", (json_int_t)p->eta_s));
     }
     report(m, json_pack("{s:s, s:o}", "type", "progress", "disks", disks));
 }
@@ -267,9 +270,10 @@ migration_report_progress(struct migration *m, bool is_last)
 void
 migration_report_vm(struct migration *m)
 {
-    report(m, json_pack("{s:s, s:I, s:s, s:s, s:s, s:s}", "type", "vm", "migration",
-                        (json_int_t)m->record.id, "name", m->record.vm_name, "moref",
-                        m->record.vm_moref, "host", m->vm.host_name ? m->vm.host_name : "", "stage",
+    report(m, json_pack("{s:s, s:I, s:o, s:o, s:o, s:s}", "type", "vm", "migration",
+                        (json_int_t)m->record.id, "name", json_text(m->record.vm_name), "moref",
+                        json_text(m->record.vm_moref), "host",
+                        json_text(m->vm.host_name ? m->vm.host_name : ""), "stage",
                         store_stage_name(m->record.stage)));
 }
 
@@ -288,8 +292,9 @@ migration_report_error(struct migration *m, const struct err *error)
 {
     const char *hint = err_hint_text(error);
 
-    report(m, json_pack("{s:{s:s, s:s, s:s}}", "error", "code", err_code_name(err_code(error)),
-                        "message", err_message(error), "hint", hint ? hint : ""));
+    report(m, json_pack("{s:{s:s, s:o, s:o}}", "error", "code", err_code_name(err_code(error)),
+                        "message", json_text(err_message(error)), "hint",
+                        json_text(hint ? hint : "")));
 }
 
 void
@@ -301,10 +306,10 @@ migration_report_summary(struct migration *m)
         bytes += m->disks.items[i].base_bytes;
         ms = MAX(ms, m->disks.items[i].base_ms);
     }
-    report(m, json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "type", "summary", "base_bytes",
+    report(m, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "type", "summary", "base_bytes",
                         (json_int_t)bytes, "base_ms", (json_int_t)ms, "delta_rounds",
                         (json_int_t)m->record.delta_rounds, "powered_off_at",
                         (json_int_t)m->record.powered_off_at, "cloudstack_vm_id",
-                        m->record.cloudstack_vm_id ? m->record.cloudstack_vm_id : ""));
+                        json_text(m->record.cloudstack_vm_id ? m->record.cloudstack_vm_id : "")));
     migration_log(m, LOG_INFO, "Workflow completed successfully");
 }

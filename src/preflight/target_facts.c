@@ -2,6 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "cloudstack/cloudstack.h"
 #include "preflight/internal.h"
 #include "storage/storage.h"
@@ -50,13 +51,10 @@ is_optional(const char *kind)
 static int
 note_failure(struct reader *r, const char *kind, struct err **failure, struct err **err)
 {
-    json_t *text;
-
     if (err_code(*failure) == E_CANCELLED ||
         (err_class(*failure) == ERR_CLASS_RETRY && !is_optional(kind)))
         return err_move(err, failure);
-    text = json_string(err_message(*failure));
-    json_object_set_new(kind_of(r->facts, "unread"), kind, text ? text : json_string("?"));
+    json_object_set_new(kind_of(r->facts, "unread"), kind, json_text(err_message(*failure)));
     err_freep(failure);
     return 0;
 }
@@ -459,14 +457,6 @@ read_owner(struct reader *r, const struct subject *s, struct err **err)
 
 /* ---- what this host sees of the pools --------------------------------------------------------- */
 
-static json_t *
-text_or_mark(const char *text)
-{
-    json_t *json = text ? json_string(text) : json_null();
-
-    return json ? json : json_string("?"); /* a path that is no UTF-8 */
-}
-
 static void
 look_at_dir(struct reader *r, const char *id, const json_t *pool)
 {
@@ -488,12 +478,12 @@ look_at_dir(struct reader *r, const char *id, const json_t *pool)
     if (storage_resolve(&description, &path, &error) == 0 &&
         storage_free_bytes(path, &free_bytes, &error) == 0 &&
         storage_floor_bytes(path, &floor, &error) == 0) {
-        json_object_set_new(dir, "path", text_or_mark(path));
+        json_object_set_new(dir, "path", json_text(path));
         json_object_set_new(dir, "free", json_real((double)free_bytes));
         json_object_set_new(dir, "floor", json_real((double)floor));
     } else {
-        json_object_set_new(dir, "error", text_or_mark(err_message(error)));
-        json_object_set_new(dir, "cure", text_or_mark(err_hint_text(error)));
+        json_object_set_new(dir, "error", json_text(err_message(error)));
+        json_object_set_new(dir, "cure", json_text(err_hint_text(error)));
     }
     json_object_set_new(kind_of(r->facts, "dir"), id, dir);
 }
@@ -550,7 +540,7 @@ target_facts_read(struct cloudstack *cs, const struct config *config,
     CLEANUP(json_freep) json_t *facts = json_object();
     struct reader r = {.cs = cs, .facts = facts, .config = config};
 
-    json_object_set_new(facts, "version", text_or_mark(cloudstack_version(cs)));
+    json_object_set_new(facts, "version", json_text(cloudstack_version(cs)));
     json_object_set(facts, "capability", (json_t *)cloudstack_capabilities(cs));
     if (read_apis(&r, err) < 0)
         return -1;

@@ -134,6 +134,8 @@ build_argv(const struct queue *q, const struct store_job *job, struct queue_word
         vec_push(argv, xasprintf("--vm-id=%s", job->vm_moref ? job->vm_moref : ""));
     if (job->kind == JOB_MIGRATE)
         add(argv, "--report-fd=3");
+    if (job->kind == JOB_MIGRATE && job->vm_moref && option_is_set(job, "source_untouched"))
+        vec_push(argv, xasprintf("--source-untouched=%s", job->vm_moref));
     if (job->kind == JOB_CHECK)
         add(argv, "--json");
     if (job->kind == JOB_CANCEL || job->kind == JOB_ROLLBACK)
@@ -575,18 +577,22 @@ loop(struct queue *q)
 }
 
 int
+queue_lock(const char *control_dir, int *ret_fd, struct err **err)
+{
+    CLEANUP(free_charp) char *path = file_join(control_dir, "service.lock");
+
+    return file_lock(path, ret_fd, err);
+}
+
+int
 queue_run(const struct queue_options *options, struct err **err)
 {
     CLEANUP(free_charp) char *jobs_dir = file_join(options->control_dir, "jobs");
-    CLEANUP(free_charp) char *lock_path = file_join(options->control_dir, "service.lock");
-    CLEANUP(close_fdp) int lock = -1;
     CLEANUP(store_closep) struct store *store = NULL;
     struct queue q = {.options = options};
 
     if (file_make_dirs(jobs_dir, 0750, err) < 0)
         return -1;
-    if (file_lock(lock_path, &lock, err) < 0)
-        return err_hint(err, "a service works with %s already", options->control_dir);
     if (store_open(options->control_dir, false, &store, err) < 0)
         return -1;
     q.store = store;

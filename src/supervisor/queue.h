@@ -65,7 +65,10 @@ struct queue_options {
     void (*on_tick)(void *opaque); /* about four times a second */
     void *opaque;
 };
-/* Until it is stopped.  E_LOCKED when another service has that control_dir. */
+/* Makes the caller the one service of @control_dir until *ret_fd is closed; before it makes or changes anything
+ * there.  E_LOCKED. */
+int queue_lock(const char *control_dir, int *ret_fd, struct err **err);
+/* Until it is stopped.  The caller has the lock. */
 int queue_run(const struct queue_options *options, struct err **err);
 
 #endif

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import is_alive, synthetic, until
+from service import Service
 
 FAKE = Path(__file__).resolve().parent / "fake_guest_tools.py"
 ONE_DISK = [{"address": "scsi0:0", "size": "24MiB", "fill": 60, "seed": 1}]
@@ -483,6 +484,25 @@ def test_a_source_that_was_touched_after_the_conversion_goes_on_by_somebodys_wor
     assert lab.state()["cloudstack"]["vms"] == []
     text = engine.run(spec, "--source-untouched", moref).succeed()
     assert "goes on by the operator's word" in text
+    assert_converted(engine, lab)
+
+
+def test_a_job_of_the_service_goes_on_by_somebodys_word(world):
+    lab, engine, tools = world()
+    stop_in_the_commit(engine, lab, tools)
+    touch(lab)
+    service = Service(engine).start()
+    [job] = service.begin("web01")
+    failed = service.until_state(job, "failed", "completed")
+    assert failed["error"]["code"] == "E_SOURCE_CHANGED", failed
+    again = service.act(job, "retry")["id"]
+    assert service.until_state(again, "failed", "completed")["error"]["code"] == "E_SOURCE_CHANGED", "nobody said so"
+    last = service.act(again, "retry", {"source_untouched": True})["id"]
+    assert service.until_state(last, "failed", "completed")["state"] == "completed", service.job(last)
+    told = [(e["user"], e["action"], e["subject"]) for e in
+            service.call("GET", "/api/v1/audit", role="admin")["items"]]
+    assert ("operator", "job.retry.source_untouched", again) in told
+    service.stop()
     assert_converted(engine, lab)
 
 

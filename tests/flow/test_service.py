@@ -46,6 +46,17 @@ def test_a_job_migrates_a_vm(serve):
     engine.assert_migrated("web01")
 
 
+def test_a_control_directory_has_one_service(serve):
+    lab, engine, service = serve(harness.synthetic())
+    key = (engine.control / "service.key").read_bytes()
+    second = subprocess.run([harness.ENGINE, "serve", "--config", service.config, "--listen", "127.0.0.1:0"],
+                            env=engine.env(), capture_output=True, text=True, timeout=30)
+    assert second.returncode and "service.lock is locked by process" in second.stderr, second
+    assert "listening" not in second.stderr, "nobody has reached it"
+    assert (engine.control / "service.key").read_bytes() == key
+    assert service.call("GET", "/health", role=None) == {"status": "ok"}
+
+
 def test_a_killed_service_goes_on_by_itself(serve):
     lab, engine, service = serve(harness.synthetic())
     [job] = service.begin("web01")
@@ -79,6 +90,8 @@ def test_a_vm_has_one_unfinished_job(serve):
     service.act(job, "stop")
     stopped = service.until_state(job, "stopped")
     assert "retry" in stopped["actions"]
+    refused = service.request("POST", f"/api/v1/jobs/{job}/actions/retry", {"source_untouched": True})
+    assert refused.status == 409, "a word for what nobody asked"
     retried = service.act(job, "retry")
     assert retried["id"] != job and retried["retry_of"] == job
     service.until_job(retried["id"], lambda j: j["state"] == "waiting", "the retry goes on")

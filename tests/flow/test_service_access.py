@@ -78,6 +78,57 @@ def test_wrong_passwords_are_slowed_down(person):
     assert answers[-1].headers["Retry-After"]
 
 
+def test_nobody_is_locked_out_by_others(person):
+    service, _, _ = person
+    service.stop()
+    service.engine.config["serve"] = {"trusted_proxies": ["127.0.0.0/8"]}
+    service.engine.write_config()
+    service.start()
+    def seen_from(address, password="wrong password"):
+        return login(service, "ann", password, headers={"X-Forwarded-For": f"198.51.100.9, {address}"}).status
+    assert [seen_from("203.0.113.5") for _ in range(6)] == [401] * 5 + [429]
+    assert seen_from("203.0.113.6", PASSWORD) == 200, "the attack came from elsewhere"
+    entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
+    assert ("login", "ok", "203.0.113.6") in [(e["action"], e["outcome"], e["address"]) for e in entries]
+
+
+def test_nobody_says_of_themselves_where_they_come_from(person):
+    service, _, _ = person
+    answers = [login(service, "ann", "wrong password", headers={"X-Forwarded-For": f"203.0.113.{i}"})
+               for i in range(6)]
+    assert [a.status for a in answers] == [401] * 5 + [429]
+    entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
+    assert {e["address"] for e in entries} == {"127.0.0.1"}
+
+
+def test_an_old_password_cannot_be_guessed_with_a_stolen_session(person):
+    service, cookie, csrf = person
+    headers = {"Cookie": cookie, "X-CSRF-Token": csrf}
+    def change(old):
+        return service.request("PUT", "/api/v1/me/password", {"old": old, "new": "another long password"},
+                               role=None, headers=headers)
+    assert [change(f"wrong password {i}").status for i in range(5)] == [400] * 5
+    refused = change(PASSWORD)
+    assert refused.status == 429 and int(refused.headers["Retry-After"]) > 0
+    entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
+    told = [(e["user"], e["action"], e["outcome"]) for e in entries]
+    assert told.count(("ann", "password.change", "400")) == 5 and ("ann", "password.change", "429") in told
+
+
+def test_only_an_admin_changes_the_password_of_another(person):
+    service, cookie, csrf = person
+    ann = {"Cookie": cookie, "X-CSRF-Token": csrf}
+    body = {"password": "a password of the admin's"}
+    assert service.request("PATCH", "/api/v1/users/ann", body, role=None, headers=ann).status == 403
+    assert service.request("PATCH", "/api/v1/users/admin", body, role=None, headers=ann).status == 403
+    assert service.request("PATCH", "/api/v1/users/ann", body, role="admin").status == 200
+    assert service.request("GET", "/api/v1/me", role=None, headers=ann).status == 401, "her session has ended"
+    assert login(service, "ann", body["password"]).status == 200
+    entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
+    assert ("admin", "user.change", "ann", "200") in [
+        (e["user"], e["action"], e["subject"], e["outcome"]) for e in entries]
+
+
 def test_roles(serve):  # noqa: F811
     _, _, service = serve(harness.synthetic())
     assert service.request("PUT", "/api/v1/waves/one", {}, role="viewer").status == 403

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sqlite3
 import threading
 import urllib.parse
 
@@ -12,10 +13,12 @@ from test_service import serve  # noqa: F401  a fixture
 class Listener:
     """Reads events in a thread; `events` grows."""
 
-    def __init__(self, service, last_id=None):
+    def __init__(self, service, last_id=None, cookie=None, token=None):
         address = urllib.parse.urlsplit(service.url)
         self.connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-        headers = {"Authorization": "Bearer " + service.tokens["viewer"]}
+        headers = {"Authorization": "Bearer " + (token or service.tokens["viewer"])}
+        if cookie:
+            headers = {"Cookie": cookie}
         if last_id:
             headers["Last-Event-ID"] = last_id
         self.connection.request("GET", "/api/v1/stream", headers=headers)
@@ -80,6 +83,24 @@ def test_a_broken_connection_goes_on_where_it_was(serve):  # noqa: F811
     unknown.close()
 
 
+def test_what_cannot_be_read_for_a_while_is_told_later(serve):  # noqa: F811
+    _, engine, service = serve(harness.synthetic())
+    listener = Listener(service)
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: "finalize" in j["actions"], "it can be finalized")
+    service.act(job, "finalize", {"now": True})
+    store = sqlite3.connect(engine.control / "v2c.db", timeout=30)
+    store.execute("ALTER TABLE wave RENAME TO hidden")  # without it no job can be described
+    store.commit()
+    harness.until(lambda: store.execute("SELECT state FROM job").fetchone()[0] >= 3, "it has ended", 60)
+    harness.until(lambda: service.text().count("jobs cannot be read") >= 2, "the service has tried to read", 30)
+    assert not [j for j in listener.jobs(job) if j["state"] == "completed"]
+    store.execute("ALTER TABLE hidden RENAME TO wave")
+    store.commit()
+    harness.until(lambda: [j for j in listener.jobs(job) if j["state"] == "completed"], "its end is told", 20)
+    listener.close()
+
+
 def test_progress_comes_as_one_event_for_all_jobs(serve):  # noqa: F811
     _, _, service = serve(harness.synthetic(disks=[{"address": "scsi0:0", "size": "256MiB", "fill": 100}]),
                           migration={"bandwidth_limit": "24MiB/s"})
@@ -90,6 +111,41 @@ def test_progress_comes_as_one_event_for_all_jobs(serve):  # noqa: F811
     assert [j["id"] for j in first] == [job] and first[0]["rate_bytes_per_s"] > 0
     service.act(job, "cancel")
     listener.close()
+
+
+def test_a_stream_ends_with_what_it_was_opened_with(serve):  # noqa: F811
+    _, engine, service = serve(harness.synthetic())
+    password = "correct horse battery"
+    for name in ("ann", "bob"):
+        service.call("POST", "/api/v1/users", {"name": name, "role": "operator", "password": password}, role="admin")
+    token = service.call("POST", "/api/v1/tokens", {"name": "ci", "role": "viewer"}, role="operator")
+    session = service.request("POST", "/api/v1/login", {"user": "ann", "password": password}, role=None)
+    cookie = session.headers["Set-Cookie"].split(";")[0]
+    bob = service.request("POST", "/api/v1/login", {"user": "bob", "password": password}, role=None)
+    listeners = {
+        "logout": Listener(service, cookie=cookie),
+        "token": Listener(service, token=token["token"]),
+        "user": Listener(service, cookie=bob.headers["Set-Cookie"].split(";")[0]),
+        "role": Listener(service, token=service.tokens["operator"]),
+        "other": Listener(service),
+    }
+    def ends(name, what):
+        assert listeners[name].thread.is_alive(), f"{what}: it has not happened yet"
+        return lambda: harness.until(lambda: not listeners[name].thread.is_alive(), f"{what} ends the stream", 10)
+    wait = ends("logout", "a logout")
+    service.call("POST", "/api/v1/logout", role=None, headers={"Cookie": cookie, "X-CSRF-Token": session.json()["csrf"]})
+    wait()
+    wait = ends("token", "a revoked token")
+    service.call("DELETE", f"/api/v1/tokens/{token['id']}", role="operator")
+    wait()
+    wait = ends("user", "a deleted user")
+    service.call("DELETE", "/api/v1/users/bob", role="admin")
+    wait()
+    wait = ends("role", "a changed role")
+    engine.command("user", "role", "operator", "--role", "viewer", "--config", service.config)
+    wait()
+    assert listeners["other"].thread.is_alive(), "nothing of it has changed"
+    listeners["other"].close()
 
 
 def test_the_service_stops_while_clients_listen(serve):  # noqa: F811

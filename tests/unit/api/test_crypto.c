@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -115,6 +116,44 @@ the_key_is_made_once_and_for_us_alone(void **state)
     (void)rmdir(dir);
 }
 
+/* Each process makes its own where none is there yet: all of them must end up with the same. */
+static void
+services_that_start_at_once_have_one_key(void **state)
+{
+    enum { PROCESSES = 12 };
+    char dir[] = "/tmp/v2c-crypto-XXXXXX";
+    CLEANUP(free_charp) char *path = NULL;
+    unsigned char keys[PROCESSES][32];
+    int ends[2], start[2];
+    char go;
+
+    assert_non_null(mkdtemp(dir));
+    path = file_join(dir, "service.key");
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(pipe(start), 0);
+    for (int i = 0; i < PROCESSES; i++)
+        if (fork() == 0) {
+            unsigned char key[32];
+
+            close(start[1]);
+            if (read(start[0], &go, 1) == 0 && crypto_load_key(dir, key, NULL) == 0)
+                (void)!write(ends[1], key, sizeof(key));
+            _exit(0);
+        }
+    close(start[0]);
+    close(ends[1]);
+    close(start[1]); /* now */
+    for (int i = 0; i < PROCESSES; i++)
+        assert_int_equal(read(ends[0], keys[i], 32), 32);
+    close(ends[0]);
+    for (int i = 0; i < PROCESSES; i++) {
+        assert_memory_equal(keys[i], keys[0], 32);
+        assert_true(wait(NULL) > 0);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* nothing else is left in it */
+}
+
 static void
 random_texts_fit_into_headers_and_differ(void **state)
 {
@@ -136,6 +175,7 @@ main(void)
         cmocka_unit_test(a_broken_record_of_a_password_is_an_error),
         cmocka_unit_test(a_sealed_text_opens_with_its_key_and_its_subject_only),
         cmocka_unit_test(the_key_is_made_once_and_for_us_alone),
+        cmocka_unit_test(services_that_start_at_once_have_one_key),
         cmocka_unit_test(random_texts_fit_into_headers_and_differ),
     };
 

@@ -55,6 +55,19 @@ an_empty_file_gives_the_defaults(void **state)
 }
 
 static void
+trusted_proxies_are_addresses_or_ranges(void **state)
+{
+    CLEANUP(config_freep)
+    struct config *config =
+        load("serve: {trusted_proxies: [192.0.2.10, \"2001:db8::/32\"]}\n", NULL);
+
+    assert_int_equal(config->serve.trusted_proxies.count, 2);
+    assert_refused("serve: {trusted_proxies: [proxy.example.com]}\n",
+                   "serve.trusted_proxies[0]: expected an address such as 192.0.2.10");
+    assert_refused("serve: {trusted_proxies: 192.0.2.10}\n", "list");
+}
+
+static void
 every_key_is_read(void **state)
 {
     CLEANUP(free_charp) char *warnings = NULL, *text = NULL;
@@ -438,6 +451,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_gives_the_defaults),
+        cmocka_unit_test(trusted_proxies_are_addresses_or_ranges),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(zero_and_blank_mean_not_set),
         cmocka_unit_test(a_host_has_its_own_limit_or_that_of_each),

@@ -55,7 +55,7 @@ export function ActionDialog({ job, choice, onClose }: { job: Job; choice: Choic
   if (!choice) return null;
   const say = ACTIONS[choice];
   const ready = (!say.typed || typed === job.vm_name) && (choice !== "shutdown" || input.choice !== undefined);
-  const box = (key: "debug" | "keep_files" | "force" | "keep_source_off", text: string) => (
+  const box = (key: "debug" | "keep_files" | "force" | "keep_source_off" | "source_untouched", text: string) => (
     <Checkbox checked={input[key] ?? false} onChange={(e) => setInput({ ...input, [key]: e.target.checked })}>{text}</Checkbox>
   );
   const confirm = async () => {
@@ -89,6 +89,8 @@ export function ActionDialog({ job, choice, onClose }: { job: Job; choice: Choic
           </Radio.Group>
         )}
         {choice === "retry" && box("debug", "With debug output of the conversion")}
+        {choice === "retry" && job.error?.code === "E_SOURCE_CHANGED" &&
+          box("source_untouched", "I have looked: since its conversion the source was neither started nor were its disks written")}
         {choice === "cancel" && box("keep_files", "Keep the target files")}
         {choice === "rollback" && box("keep_source_off", "Leave the source powered off")}
         {choice === "rollback" && box("force", "Switch the VM in CloudStack off if it does not stop")}
