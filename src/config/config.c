@@ -14,6 +14,7 @@
 #include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
+#include "config/webhooks.h"
 
 struct config *
 config_new(void)
@@ -60,6 +61,7 @@ config_free(struct config *config)
     host_rates_done(&config->migration.host_rates);
     target_done(&config->defaults);
     free(config->virt.virtio_iso);
+    webhooks_done(&config->webhooks);
     free(config);
 }
 
@@ -136,32 +138,6 @@ decode_host(const char *text, const struct node *node, const char *where, char *
     *host = strndup(start, length);
 }
 
-/* 20 (SHA-1) or 32 (SHA-256) bytes in hex, with or without colons. */
-static void
-check_thumbprint(const struct node *map, const char *thumbprint, struct problems *problems)
-{
-    size_t digits = 0;
-
-    if (!thumbprint)
-        return;
-    for (const char *p = thumbprint; *p; p++) {
-        if (isxdigit((unsigned char)*p))
-            digits++;
-        else if (*p != ':')
-            digits = 1000;
-    }
-    if (digits != 40 && digits != 64)
-        problems_add(problems, node_get(map, "thumbprint"),
-                     "expected the SHA-256 (64 hex digits) or SHA-1 (40) of the certificate");
-}
-
-static void
-check_file(const struct node *map, const char *key, const char *path, struct problems *problems)
-{
-    if (path && access(path, R_OK) < 0)
-        problems_add(problems, node_get(map, key), "cannot read %s: %s", path, strerror(errno));
-}
-
 /* What @name says in the environment, unless that is nothing. */
 static const char *
 environment(const char *name)
@@ -230,9 +206,9 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
     decode_flag(map, "insecure", &is_insecure, problems);
     config->vcenter.is_insecure = is_insecure;
     decode_text(map, "ca_file", &config->vcenter.ca_file, problems);
-    check_file(map, "ca_file", config->vcenter.ca_file, problems);
+    config_check_file(map, "ca_file", config->vcenter.ca_file, problems);
     decode_text(map, "thumbprint", &config->vcenter.thumbprint, problems);
-    check_thumbprint(map, config->vcenter.thumbprint, problems);
+    config_check_thumbprint(map, config->vcenter.thumbprint, problems);
     override_trust("V2C_VCENTER_TLS", &config->vcenter.is_insecure, &config->vcenter.ca_file,
                    &config->vcenter.thumbprint);
 }
@@ -271,9 +247,9 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
     decode_flag(map, "insecure", &is_insecure, problems);
     config->cloudstack.is_insecure = is_insecure;
     decode_text(map, "ca_file", &config->cloudstack.ca_file, problems);
-    check_file(map, "ca_file", config->cloudstack.ca_file, problems);
+    config_check_file(map, "ca_file", config->cloudstack.ca_file, problems);
     decode_text(map, "thumbprint", &config->cloudstack.thumbprint, problems);
-    check_thumbprint(map, config->cloudstack.thumbprint, problems);
+    config_check_thumbprint(map, config->cloudstack.thumbprint, problems);
     override_trust("V2C_CLOUDSTACK_TLS", &config->cloudstack.is_insecure,
                    &config->cloudstack.ca_file, &config->cloudstack.thumbprint);
     if (config->cloudstack.endpoint && !strstr(config->cloudstack.endpoint, "://"))
@@ -398,10 +374,20 @@ decode_storage(const struct node *root, struct config *config, struct problems *
 }
 
 static void
+decode_serve(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"webhooks", NULL};
+    const struct node *map = node_decode_map(root, "serve", problems);
+
+    node_check_keys(map, keys, problems);
+    webhooks_decode(node_decode_list(map, "webhooks", problems), &config->webhooks, problems);
+}
+
+static void
 decode_config(const struct node *root, struct config *config, struct problems *problems)
 {
     static const char *const keys[] = {"vcenter", "migration", "cloudstack", "cloudstack_defaults",
-                                       "virt",    "storage",   NULL};
+                                       "virt",    "storage",   "serve",      NULL};
     const struct node *defaults;
 
     if (node_kind(root) != NODE_MAP && node_kind(root) != NODE_NULL) {
@@ -414,6 +400,7 @@ decode_config(const struct node *root, struct config *config, struct problems *p
     decode_migration(root, config, problems);
     decode_virt(root, config, problems);
     decode_storage(root, config, problems);
+    decode_serve(root, config, problems);
     defaults = node_decode_map(root, "cloudstack_defaults", problems);
     node_check_keys(defaults, target_keys(false), problems);
     target_decode(defaults, &config->defaults, problems);
@@ -424,7 +411,8 @@ warn_of_readable_secrets(const struct config *config, const struct node *root,
                          struct problems *problems)
 {
     bool has_secret = node_get(node_get(root, "vcenter"), "password") ||
-                      node_get(node_get(root, "cloudstack"), "secret_key");
+                      node_get(node_get(root, "cloudstack"), "secret_key") ||
+                      webhooks_hold_secret(node_get(node_get(root, "serve"), "webhooks"));
     struct stat st;
 
     if (has_secret && stat(config->path, &st) == 0 && (st.st_mode & S_IROTH))

@@ -95,6 +95,7 @@ struct config {
         bool is_userspace_nfs; /* NFS pools are written without a mount */
         bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
     } storage;
+    struct config_webhooks webhooks; /* serve.webhooks */
     struct config_target defaults;
     struct {
         bool run_virt_v2v;
@@ -109,6 +110,8 @@ int config_load(const char *path, bool is_lenient, struct config **ret_config, c
                 struct err **err);
 /* Whether all is there that a migration needs: E_CONFIG with every missing key. */
 int config_check_run(const struct config *config, struct err **err);
+/* The same of what the service needs. */
+int config_check_serve(const struct config *config, struct err **err);
 /* What holds for the VMs of an ESXi host together. */
 const struct rate_schedule *config_host_bandwidth(const struct config *config, const char *host);
 /* An empty configuration with the defaults, for `status --control-dir` without a file. */
