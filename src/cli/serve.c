@@ -88,6 +88,7 @@ catch_signals(void)
 struct setup {
     char *config_path, *control_dir, *specs_dir, *ui_dir;
     int64_t workers;
+    struct config *config;
 };
 
 static void
@@ -97,6 +98,7 @@ setup_done(struct setup *setup)
     free(setup->control_dir);
     free(setup->specs_dir);
     free(setup->ui_dir);
+    config_free(setup->config);
 }
 
 /* Absolute: jobs are started in another directory. */
@@ -153,7 +155,8 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     CLEANUP(free_charp) char *warnings = NULL;
     const char *specs_dir;
 
-    if (config_load(config_path, false, &config, &warnings, err) < 0)
+    if (config_load(config_path, false, &config, &warnings, err) < 0 ||
+        config_check_serve(config, err) < 0)
         return -1;
     if (warnings && *warnings)
         log_warning("%s", warnings);
@@ -169,6 +172,7 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     ret->workers = v->max_workers > 0                   ? v->max_workers
                    : config->migration.parallel_vms > 0 ? config->migration.parallel_vms
                                                         : DEFAULT_WORKERS;
+    ret->config = take(config);
     return 0;
 }
 
@@ -212,6 +216,20 @@ on_tick(void *opaque)
     }
 }
 
+/* The control directory is ours now. */
+static int
+on_begin(void *opaque, struct err **err)
+{
+    struct api *api = opaque;
+
+    if (api_begin(api, err) < 0)
+        return -1;
+    fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
+            api_control_dir(api));
+    notify_send("READY=1");
+    return 0;
+}
+
 static int
 serve(const struct serve_values *v, const struct setup *setup, struct err **err)
 {
@@ -236,13 +254,11 @@ serve(const struct serve_values *v, const struct setup *setup, struct err **err)
                 .ui_dir = setup->ui_dir,
                 .default_workers = setup->workers,
                 .wake_fd = wake,
+                .webhooks = &setup->config->webhooks,
             },
             &api, err) < 0)
         return -1;
-    fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
-            setup->control_dir);
     look_for_people(setup);
-    notify_send("READY=1");
     rc = queue_run(
         &(struct queue_options){
             .control_dir = setup->control_dir,
@@ -252,6 +268,7 @@ serve(const struct serve_values *v, const struct setup *setup, struct err **err)
             .wake_fd = wake,
             .stop = &stop_requests,
             .environment = api_job_environment,
+            .on_begin = on_begin,
             .on_change = api_job_changed,
             .on_progress = api_job_progress,
             .on_tick = on_tick,
