@@ -16,6 +16,7 @@
 #include "supervisor/queue.h"
 
 struct api;
+struct config_webhooks;
 struct err;
 struct ip_ranges;
 
@@ -32,16 +33,20 @@ struct api_options {
         *trusted_proxies;    /* whose X-Forwarded-For says who asks; NULL: nobody's */
     int64_t default_workers; /* what queue_limits_load is told */
     int wake_fd;             /* written to when the queue is to look at once */
+    const struct config_webhooks *webhooks; /* whom to tell of jobs; not NULL but with ui_for */
     /* The UI's files alone, for an API that is elsewhere: no store, nothing but these files.  Its address
      * as the browser reaches it; NULL: the whole service. */
     const char *ui_for;
 };
 /* E_LISTEN, E_TLS..., E_STORE. */
 int api_start(const struct api_options *options, struct api **ret_api, struct err **err);
+/* Tells webhooks from here on; once nobody else works with the control directory.  E_STORE. */
+int api_begin(struct api *api, struct err **err);
 void api_stop(struct api *api);
 /* "https://127.0.0.1:8000"; of ":PORT" the host is "localhost". */
 const char *api_address(const struct api *api);
 unsigned api_port(const struct api *api);
+const char *api_control_dir(const struct api *api);
 
 /* For queue_options, with the api as opaque. */
 void api_job_changed(void *api, const struct store_job *job);

@@ -7,6 +7,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -85,6 +86,19 @@ crypto_sha256(const char *text)
 
     SHA256((const unsigned char *)text, strlen(text), digest);
     return to_hex(digest, sizeof(digest));
+}
+
+int
+crypto_hmac(const char *key, const char *text, char **ret, struct err **err)
+{
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+
+    if (!HMAC(EVP_sha256(), key, (int)strlen(key), (const unsigned char *)text, strlen(text), mac,
+              &length))
+        return err_set(err, E_BUG, "OpenSSL makes no HMAC-SHA256");
+    *ret = to_hex(mac, length);
+    return 0;
 }
 
 bool

@@ -26,6 +26,7 @@ struct hub;    /* stream.c */
 struct lanes;  /* lanes.c */
 struct guard;  /* guard.c: failed logins */
 struct assets; /* assets.c */
+struct hooks;  /* webhooks.c */
 
 struct api {
     struct api_options options; /* borrowed by whoever started it */
@@ -34,6 +35,7 @@ struct api {
     struct hub *hub;
     struct guard *guard;
     struct assets *assets;
+    struct hooks *hooks;
     char *address;
     unsigned port;
     bool is_tls;
@@ -153,7 +155,9 @@ void caller_done(struct caller *caller);
 int crypto_random(void *data, size_t length, struct err **err);
 char *crypto_random_text(const char *prefix, size_t bytes, struct err **err); /* base64url */
 char *crypto_sha256(const char *text);                                        /* hex */
-bool crypto_same(const char *a, const char *b);                               /* in constant time */
+/* HMAC-SHA256, in hexadecimal; the caller frees. */
+int crypto_hmac(const char *key, const char *text, char **ret, struct err **err);
+bool crypto_same(const char *a, const char *b); /* in constant time */
 int crypto_check_password(const char *password, const char *hash, bool *ret_is_right,
                           struct err **err);
 /* AES-256-GCM; @about is authenticated with it.  Hexadecimal; the caller frees. */
@@ -259,6 +263,11 @@ json_t *hub_throughput(struct hub *hub);
 /* The same of one job, while it runs; at most 1,000. */
 json_t *hub_job_throughput(struct hub *hub, int64_t job);
 uint64_t hub_rate(struct hub *hub); /* of all jobs, now */
+
+/* ---- observe.c ----------------------------------------------------------------------------------------- */
+
+/* The lines before the values of a metric, whose name follows "v2c_". */
+void metric_describe(struct str *out, const char *name, const char *type, const char *help);
 
 /* ---- lanes.c ----------------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 
 #include "api/handlers.h"
 #include "api/internal.h"
+#include "api/webhooks.h"
 #include "base/clock.h"
 #include "migration/view.h"
 
@@ -139,8 +140,8 @@ get_overview(struct request *r, struct err **err)
 
 /* ---- metrics ----------------------------------------------------------------------------------------- */
 
-static void
-describe(struct str *out, const char *name, const char *type, const char *help)
+void
+metric_describe(struct str *out, const char *name, const char *type, const char *help)
 {
     str_appendf(out, "# HELP v2c_%s %s\n# TYPE v2c_%s %s\n", name, help, name, type);
 }
@@ -185,7 +186,7 @@ static const struct {
 static void
 append_states(struct str *out, const int64_t counts[JOB_STATE_MAX_])
 {
-    describe(out, "jobs", "gauge", "Jobs by state.");
+    metric_describe(out, "jobs", "gauge", "Jobs by state.");
     for (int state = 0; state < JOB_STATE_MAX_; state++)
         str_appendf(out, "v2c_jobs{state=\"%s\"} %" PRId64 "\n",
                     store_job_state_name((enum store_job_state)state), counts[state]);
@@ -205,22 +206,24 @@ append_store_metrics(struct request *r, struct str *out, struct err **err)
         store_errors_done(&errors);
         return -1;
     }
-    describe(out, "copied_bytes", "gauge", "Bytes of the base copies of all recorded migrations.");
+    metric_describe(out, "copied_bytes", "gauge",
+                    "Bytes of the base copies of all recorded migrations.");
     str_appendf(out, "v2c_copied_bytes %" PRId64 "\n", totals.copied_bytes);
-    describe(out, "verified_bytes", "gauge", "Bytes that were read back and compared.");
+    metric_describe(out, "verified_bytes", "gauge", "Bytes that were read back and compared.");
     str_appendf(out, "v2c_verified_bytes %" PRId64 "\n", totals.verified_bytes);
-    describe(out, "mismatched_blocks", "gauge",
-             "Blocks that a verification found wrong, and repaired.");
+    metric_describe(out, "mismatched_blocks", "gauge",
+                    "Blocks that a verification found wrong, and repaired.");
     str_appendf(out, "v2c_mismatched_blocks %" PRId64 "\n", totals.mismatched_blocks);
-    describe(out, "delta_bytes", "gauge", "Changed bytes of all recorded delta rounds.");
+    metric_describe(out, "delta_bytes", "gauge", "Changed bytes of all recorded delta rounds.");
     str_appendf(out, "v2c_delta_bytes %" PRId64 "\n", totals.delta_bytes);
-    describe(out, "errors", "gauge", "Failed jobs by error code.");
+    metric_describe(out, "errors", "gauge", "Failed jobs by error code.");
     for (size_t i = 0; i < errors.count; i++) {
         str_append(out, "v2c_errors{code=\"");
         append_label(out, errors.items[i].code);
         str_appendf(out, "\"} %" PRId64 "\n", errors.items[i].count);
     }
-    describe(out, "stage_milliseconds", "gauge", "Mean time of a stage, over recorded migrations.");
+    metric_describe(out, "stage_milliseconds", "gauge",
+                    "Mean time of a stage, over recorded migrations.");
     for (size_t i = 0; i < times.count; i++) {
         str_append(out, "v2c_stage_milliseconds{stage=\"");
         append_label(out, times.items[i].stage);
@@ -251,12 +254,12 @@ append_active(struct job_context *c, struct str *out, struct err **err)
             json_array_append_new(jobs, object);
     }
     for (size_t i = 0; i < ARRAY_SIZE(job_metrics) && rc == 0; i++) {
-        describe(out, job_metrics[i].metric, "gauge", job_metrics[i].help);
+        metric_describe(out, job_metrics[i].metric, "gauge", job_metrics[i].help);
         append_job_metrics(out, jobs, job_metrics[i].metric, job_metrics[i].member);
     }
-    describe(out, "slots_used", "gauge", "Jobs that hold a slot.");
+    metric_describe(out, "slots_used", "gauge", "Jobs that hold a slot.");
     str_appendf(out, "v2c_slots_used %" PRId64 "\n", slots);
-    describe(out, "slots", "gauge", "Jobs that may hold one at once.");
+    metric_describe(out, "slots", "gauge", "Jobs that may hold one at once.");
     str_appendf(out, "v2c_slots %" PRId64 "\n", c->limits.max_workers);
     json_decref(jobs);
     return rc;
@@ -279,7 +282,9 @@ get_metrics(struct request *r, struct err **err)
     }
     if (rc == 0)
         rc = append_store_metrics(r, &out, err);
-    describe(&out, "build_info", "gauge", "The version that runs.");
+    if (rc == 0)
+        rc = webhook_metrics(r, &out, err);
+    metric_describe(&out, "build_info", "gauge", "The version that runs.");
     str_appendf(&out, "v2c_build_info{version=\"%s\"} 1\n", V2C_VERSION);
     job_context_done(&context);
     if (rc == 0)

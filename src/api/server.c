@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "api/internal.h"
+#include "api/webhooks.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -403,6 +404,12 @@ api_start(const struct api_options *options, struct api **ret_api, struct err **
     return 0;
 }
 
+int
+api_begin(struct api *api, struct err **err)
+{
+    return hooks_start(api, &api->hooks, err);
+}
+
 void
 api_stop(struct api *api)
 {
@@ -416,6 +423,7 @@ api_stop(struct api *api)
     }
     lanes_stop(api->lanes); /* whatever was suspended is resumed */
     hub_stop(api->hub);
+    hooks_stop(api->hooks);
     if (api->daemon)
         MHD_stop_daemon(api->daemon);
     lanes_free(api->lanes);
@@ -439,4 +447,10 @@ unsigned
 api_port(const struct api *api)
 {
     return api->port;
+}
+
+const char *
+api_control_dir(const struct api *api)
+{
+    return api->options.control_dir;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/webhooks.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -363,6 +364,7 @@ void
 api_job_changed(void *api, const struct store_job *job)
 {
     hub_touch(((struct api *)api)->hub, job);
+    hooks_wake(((struct api *)api)->hooks);
 }
 
 void

@@ -258,6 +258,20 @@ look_at_secrets(const struct config *config, struct findings *findings)
 }
 
 /* The configuration, or the defaults where there is none. */
+static void
+look_at_webhooks(const struct config *config, struct findings *findings)
+{
+    CLEANUP(err_freep) struct err *error = NULL;
+
+    if (!config->serve.webhooks.count)
+        return;
+    if (config_check_serve(config, &error) < 0)
+        add_error(findings, "webhooks", FINDING_WARNING, "`serve` does not start like this", error);
+    else
+        add(findings, "webhooks", FINDING_OK, NULL, "%zu, each with a secret",
+            config->serve.webhooks.count);
+}
+
 static struct config *
 look_at_config(const char *given, struct findings *findings)
 {
@@ -282,6 +296,7 @@ look_at_config(const char *given, struct findings *findings)
         add_error(findings, "configuration", FINDING_PROBLEM, "add what is missing", error);
     else
         add(findings, "configuration", FINDING_OK, NULL, "%s", path);
+    look_at_webhooks(config, findings);
     look_at_secrets(config, findings);
     return config;
 }

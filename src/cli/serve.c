@@ -89,6 +89,7 @@ struct setup {
     char *config_path, *control_dir, *specs_dir, *ui_dir;
     struct ip_ranges trusted_proxies;
     int64_t workers;
+    struct config *config;
 };
 
 static void
@@ -99,6 +100,7 @@ setup_done(struct setup *setup)
     free(setup->control_dir);
     free(setup->specs_dir);
     free(setup->ui_dir);
+    config_free(setup->config);
 }
 
 /* Absolute: jobs are started in another directory. */
@@ -155,7 +157,8 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     CLEANUP(free_charp) char *warnings = NULL;
     const char *specs_dir;
 
-    if (config_load(config_path, false, &config, &warnings, err) < 0)
+    if (config_load(config_path, false, &config, &warnings, err) < 0 ||
+        config_check_serve(config, err) < 0)
         return -1;
     if (warnings && *warnings)
         log_warning("%s", warnings);
@@ -173,6 +176,7 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     ret->workers = v->max_workers > 0                   ? v->max_workers
                    : config->migration.parallel_vms > 0 ? config->migration.parallel_vms
                                                         : DEFAULT_WORKERS;
+    ret->config = take(config);
     return 0;
 }
 
@@ -216,6 +220,20 @@ on_tick(void *opaque)
     }
 }
 
+/* The control directory is ours now. */
+static int
+on_begin(void *opaque, struct err **err)
+{
+    struct api *api = opaque;
+
+    if (api_begin(api, err) < 0)
+        return -1;
+    fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
+            api_control_dir(api));
+    notify_send("READY=1");
+    return 0;
+}
+
 static int
 serve(const struct serve_values *v, const struct setup *setup, struct err **err)
 {
@@ -244,13 +262,11 @@ serve(const struct serve_values *v, const struct setup *setup, struct err **err)
                 .trusted_proxies = &setup->trusted_proxies,
                 .default_workers = setup->workers,
                 .wake_fd = wake,
+                .webhooks = &setup->config->serve.webhooks,
             },
             &api, err) < 0)
         return -1;
-    fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
-            setup->control_dir);
     look_for_people(setup);
-    notify_send("READY=1");
     rc = queue_run(
         &(struct queue_options){
             .control_dir = setup->control_dir,
@@ -260,6 +276,7 @@ serve(const struct serve_values *v, const struct setup *setup, struct err **err)
             .wake_fd = wake,
             .stop = &stop_requests,
             .environment = api_job_environment,
+            .on_begin = on_begin,
             .on_change = api_job_changed,
             .on_progress = api_job_progress,
             .on_tick = on_tick,

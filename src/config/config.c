@@ -14,6 +14,7 @@
 #include "config/mark_source.h"
 #include "config/values.h"
 #include "config/vddk.h"
+#include "config/webhooks.h"
 
 struct config *
 config_new(void)
@@ -61,6 +62,7 @@ config_free(struct config *config)
     vec_done(&config->serve.trusted_proxies);
     target_done(&config->defaults);
     free(config->virt.virtio_iso);
+    webhooks_done(&config->serve.webhooks);
     free(config);
 }
 
@@ -137,32 +139,6 @@ decode_host(const char *text, const struct node *node, const char *where, char *
     *host = strndup(start, length);
 }
 
-/* 20 (SHA-1) or 32 (SHA-256) bytes in hex, with or without colons. */
-static void
-check_thumbprint(const struct node *map, const char *thumbprint, struct problems *problems)
-{
-    size_t digits = 0;
-
-    if (!thumbprint)
-        return;
-    for (const char *p = thumbprint; *p; p++) {
-        if (isxdigit((unsigned char)*p))
-            digits++;
-        else if (*p != ':')
-            digits = 1000;
-    }
-    if (digits != 40 && digits != 64)
-        problems_add(problems, node_get(map, "thumbprint"),
-                     "expected the SHA-256 (64 hex digits) or SHA-1 (40) of the certificate");
-}
-
-static void
-check_file(const struct node *map, const char *key, const char *path, struct problems *problems)
-{
-    if (path && access(path, R_OK) < 0)
-        problems_add(problems, node_get(map, key), "cannot read %s: %s", path, strerror(errno));
-}
-
 /* What @name says in the environment, unless that is nothing. */
 static const char *
 environment(const char *name)
@@ -231,9 +207,9 @@ decode_vcenter(const struct node *root, struct config *config, struct problems *
     decode_flag(map, "insecure", &is_insecure, problems);
     config->vcenter.is_insecure = is_insecure;
     decode_text(map, "ca_file", &config->vcenter.ca_file, problems);
-    check_file(map, "ca_file", config->vcenter.ca_file, problems);
+    config_check_file(map, "ca_file", config->vcenter.ca_file, problems);
     decode_text(map, "thumbprint", &config->vcenter.thumbprint, problems);
-    check_thumbprint(map, config->vcenter.thumbprint, problems);
+    config_check_thumbprint(map, config->vcenter.thumbprint, problems);
     override_trust("V2C_VCENTER_TLS", &config->vcenter.is_insecure, &config->vcenter.ca_file,
                    &config->vcenter.thumbprint);
 }
@@ -272,9 +248,9 @@ decode_cloudstack(const struct node *root, struct config *config, struct problem
     decode_flag(map, "insecure", &is_insecure, problems);
     config->cloudstack.is_insecure = is_insecure;
     decode_text(map, "ca_file", &config->cloudstack.ca_file, problems);
-    check_file(map, "ca_file", config->cloudstack.ca_file, problems);
+    config_check_file(map, "ca_file", config->cloudstack.ca_file, problems);
     decode_text(map, "thumbprint", &config->cloudstack.thumbprint, problems);
-    check_thumbprint(map, config->cloudstack.thumbprint, problems);
+    config_check_thumbprint(map, config->cloudstack.thumbprint, problems);
     override_trust("V2C_CLOUDSTACK_TLS", &config->cloudstack.is_insecure,
                    &config->cloudstack.ca_file, &config->cloudstack.thumbprint);
     if (config->cloudstack.endpoint && !strstr(config->cloudstack.endpoint, "://"))
@@ -401,7 +377,7 @@ decode_storage(const struct node *root, struct config *config, struct problems *
 static void
 decode_serve(const struct node *root, struct config *config, struct problems *problems)
 {
-    static const char *const keys[] = {"trusted_proxies", NULL};
+    static const char *const keys[] = {"trusted_proxies", "webhooks", NULL};
     const struct node *map = node_decode_map(root, "serve", problems);
     const struct node *list = node_decode_list(map, "trusted_proxies", problems);
 
@@ -416,6 +392,7 @@ decode_serve(const struct node *root, struct config *config, struct problems *pr
             problems_add(problems, item,
                          "expected an address such as 192.0.2.10, or a range such as 10.0.0.0/8");
     }
+    webhooks_decode(node_decode_list(map, "webhooks", problems), &config->serve.webhooks, problems);
 }
 
 static void
@@ -446,7 +423,8 @@ warn_of_readable_secrets(const struct config *config, const struct node *root,
                          struct problems *problems)
 {
     bool has_secret = node_get(node_get(root, "vcenter"), "password") ||
-                      node_get(node_get(root, "cloudstack"), "secret_key");
+                      node_get(node_get(root, "cloudstack"), "secret_key") ||
+                      webhooks_hold_secret(node_get(node_get(root, "serve"), "webhooks"));
     struct stat st;
 
     if (has_secret && stat(config->path, &st) == 0 && (st.st_mode & S_IROTH))

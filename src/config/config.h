@@ -98,6 +98,7 @@ struct config {
     } storage;
     struct {
         struct ip_ranges trusted_proxies; /* whose X-Forwarded-For the web service believes */
+        struct config_webhooks webhooks;
     } serve;
     struct config_target defaults;
     struct {
@@ -113,6 +114,8 @@ int config_load(const char *path, bool is_lenient, struct config **ret_config, c
                 struct err **err);
 /* Whether all is there that a migration needs: E_CONFIG with every missing key. */
 int config_check_run(const struct config *config, struct err **err);
+/* The same of what the service needs. */
+int config_check_serve(const struct config *config, struct err **err);
 /* What holds for the VMs of an ESXi host together. */
 const struct rate_schedule *config_host_bandwidth(const struct config *config, const char *host);
 /* An empty configuration with the defaults, for `status --control-dir` without a file. */

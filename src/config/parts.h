@@ -2,7 +2,10 @@
 #ifndef V2C_CONFIG_PARTS_H
 #define V2C_CONFIG_PARTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "base/vec.h"
 
 /* How VDDK is used: `migration.vddk`. */
 struct config_vddk {
@@ -19,5 +22,20 @@ struct config_mark {
     int note, rename, disconnect_nics; /* booleans; -1: not set */
     char suffix[41];                   /* of the name; "": not set */
 };
+
+VEC_DECLARE(config_words, char *);
+
+/* One of `serve.webhooks`: who is told of jobs, and of which. */
+struct config_webhook {
+    char *name;   /* letters, digits, ".", "-" and "_"; unique */
+    char *url;    /* http or https, without a user; may hold secrets */
+    char *secret; /* NULL: none was found */
+    char *ca_file, *thumbprint;
+    bool is_insecure;
+    int64_t timeout_seconds;                         /* of one delivery: 10 */
+    int64_t give_up_seconds;                         /* a day */
+    struct config_words events, waves, environments; /* those told of; empty: all */
+};
+VEC_DECLARE(config_webhooks, struct config_webhook);
 
 #endif

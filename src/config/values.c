@@ -1,6 +1,7 @@
 #include "config/values.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
@@ -294,4 +295,33 @@ target_done(struct config_target *target)
         free(*value);
         *value = NULL;
     }
+}
+
+/* ---- what is said of servers ---------------------------------------------------------------------- */
+
+/* 20 (SHA-1) or 32 (SHA-256) bytes in hex, with or without colons. */
+void
+config_check_thumbprint(const struct node *map, const char *thumbprint, struct problems *problems)
+{
+    size_t digits = 0;
+
+    if (!thumbprint)
+        return;
+    for (const char *p = thumbprint; *p; p++) {
+        if (isxdigit((unsigned char)*p))
+            digits++;
+        else if (*p != ':')
+            digits = 1000;
+    }
+    if (digits != 40 && digits != 64)
+        problems_add(problems, node_get(map, "thumbprint"),
+                     "expected the SHA-256 (64 hex digits) or SHA-1 (40) of the certificate");
+}
+
+void
+config_check_file(const struct node *map, const char *key, const char *path,
+                  struct problems *problems)
+{
+    if (path && access(path, R_OK) < 0)
+        problems_add(problems, node_get(map, key), "cannot read %s: %s", path, strerror(errno));
 }

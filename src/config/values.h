@@ -46,6 +46,12 @@ const char *on_failure_word(enum config_on_failure on_failure);
 void decode_import(const struct node *map, int *value, struct problems *problems);
 const char *import_word(enum config_import import);
 
+/* `thumbprint` is one, and what `ca_file` names can be read, where they are set. */
+void config_check_thumbprint(const struct node *map, const char *thumbprint,
+                             struct problems *problems);
+void config_check_file(const struct node *map, const char *key, const char *path,
+                       struct problems *problems);
+
 /* ---- the fields of struct config_target ------------------------------------------------------- */
 
 struct target_field {

@@ -7,6 +7,76 @@
 /* "V2C1": tells our file from any other SQLite database. */
 #define APPLICATION_ID 0x56324331
 
+/* ---- the step that made transitions --------------------------------------------------------------- */
+
+#define TRANSITION_COLUMNS(id)                                                                     \
+    id " event_id TEXT NOT NULL,"                                                                  \
+       " at_ms INTEGER NOT NULL,"                                                                  \
+       " event INTEGER NOT NULL,"                                                                  \
+       " job_id TEXT NOT NULL,"                                                                    \
+       " kind INTEGER NOT NULL,"                                                                   \
+       " vm_name TEXT NOT NULL,"                                                                   \
+       " vm_moref TEXT,"                                                                           \
+       " vcenter TEXT NOT NULL,"                                                                   \
+       " cloudstack TEXT NOT NULL,"                                                                \
+       " wave TEXT,"                                                                               \
+       " state INTEGER NOT NULL,"                                                                  \
+       " stage TEXT,"                                                                              \
+       " error TEXT,"                                                                              \
+       " error_code TEXT,"                                                                         \
+       " error_hint TEXT,"                                                                         \
+       " required_action TEXT"
+
+/* @event: a state's number, 7 for a stage, 8 for "needs a person"; of the job @from. */
+#define TRANSITION_ADD(event, stage, error, code, hint, action, from)                              \
+    " INSERT INTO transition (event_id, at_ms, event, job_id, kind, vm_name, vm_moref, vcenter,"   \
+    " cloudstack, wave, state, stage, error, error_code, error_hint, required_action)"             \
+    " SELECT lower(hex(randomblob(16))),"                                                          \
+    " CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER), " event ", j.job_id,"     \
+    " j.kind, j.vm_name, j.vm_moref, j.vcenter, j.cloudstack, j.wave, j.state, " stage ", " error  \
+    ", " code ", " hint ", " action " FROM job AS j WHERE " from                                   \
+    " AND EXISTS (SELECT 1 FROM webhook);"
+#define TRANSITION_OF_JOB(event, action, where)                                                    \
+    TRANSITION_ADD(event, "j.stage", "CASE WHEN j.state IN (4, 5) THEN j.error END",               \
+                   "CASE WHEN j.state IN (4, 5) THEN j.error_code END",                            \
+                   "CASE WHEN j.state IN (4, 5) THEN j.error_hint END", action,                    \
+                   "j.id = NEW.id" where)
+#define UNFINISHED_OF(migration) "j.migration = " migration " AND j.kind = 0 AND j.state < 3"
+
+#define TRANSITION_TRIGGERS                                                                        \
+    "CREATE TRIGGER job_is_new AFTER INSERT ON job BEGIN" TRANSITION_OF_JOB(                       \
+        "j.state", "NULL",                                                                         \
+        "") " END;"                                                                                \
+            "CREATE TRIGGER job_has_changed AFTER UPDATE OF state, stage ON job "                  \
+            "BEGIN" TRANSITION_OF_JOB("7", "NULL",                                                 \
+                                      " AND NEW.stage IS NOT NULL AND NEW.stage IS NOT "           \
+                                      "OLD.stage") TRANSITION_OF_JOB("j.state", "NULL",            \
+                                                                     " AND NEW.state <> "          \
+                                                                     "OLD.state")                  \
+                TRANSITION_OF_JOB(                                                                 \
+                    "8", "'see_error'",                                                            \
+                    " AND NEW.state = 4 AND OLD.state <> 4 AND NEW.kind <> "                       \
+                    "1") " END;"                                                                   \
+                         "CREATE TRIGGER shutdown_is_awaited AFTER UPDATE "                        \
+                         "OF is_shutdown_action_required, stage"                                   \
+                         " ON migration WHEN "                                                     \
+                         "NEW.is_shutdown_action_required AND NEW.stage = "                        \
+                         "'awaiting_shutdown_action' AND (NOT "                                    \
+                         "OLD.is_shutdown_action_required OR OLD.stage <> "                        \
+                         "NEW.stage) BEGIN" TRANSITION_ADD(                                        \
+                             "8", "NEW.stage", "NEW.shutdown_reason", "NULL", "NULL",              \
+                             "'shutdown_choice'",                                                  \
+                             UNFINISHED_OF("NEW.id")) " END;"                                      \
+                                                      "CREATE TRIGGER "                            \
+                                                      "space_is_awaited AFTER INSERT "             \
+                                                      "ON setting WHEN NEW.key = "                 \
+                                                      "'no_space' "                                \
+                                                      "BEGIN" TRANSITION_ADD(                      \
+                                                          "8", "j.stage", "NEW.value",             \
+                                                          "'E_NO_SPACE'", "NULL", "'free_space'",  \
+                                                          UNFINISHED_OF("NEW.migration")) " END"   \
+                                                                                          ";"
+
 /* What brings a database from version N to N + 1.  A step that was once released never changes: what
  * comes later is a new step.  Portable SQL; nothing that SQLite 3.34 does not know. */
 static const char *const steps[] = {
@@ -229,6 +299,20 @@ static const char *const steps[] = {
     " action TEXT NOT NULL,"
     " subject TEXT,"
     " outcome TEXT NOT NULL);",
+
+    /* What webhooks are told: written by triggers, so that a change and the word of it are one commit,
+     * whoever makes it; nothing is written while there is no webhook. */
+    "CREATE TABLE webhook ("
+    " name TEXT PRIMARY KEY,"
+    " position INTEGER NOT NULL,"
+    " delivered INTEGER NOT NULL,"
+    " failed INTEGER NOT NULL,"
+    " given_up INTEGER NOT NULL,"
+    " delivered_at INTEGER NOT NULL,"
+    " failed_at INTEGER NOT NULL,"
+    " error TEXT);"
+    "CREATE TABLE transition (" TRANSITION_COLUMNS(
+        " id INTEGER PRIMARY KEY AUTOINCREMENT,") ");" TRANSITION_TRIGGERS,
 };
 
 static int

@@ -596,6 +596,8 @@ queue_run(const struct queue_options *options, struct err **err)
     if (store_open(options->control_dir, false, &store, err) < 0)
         return -1;
     q.store = store;
+    if (options->on_begin && options->on_begin(options->opaque, err) < 0)
+        return -1;
     if (take_up(&q, err) < 0)
         return -1;
     q.pool = pool_new(&(struct pool_options){

@@ -60,6 +60,8 @@ struct queue_options {
      * the credentials of its environments. */
     int (*environment)(void *opaque, const struct store_job *job, struct queue_words *ret,
                        struct err **err);
+    /* Once, when nobody else works with control_dir and nothing has begun yet; -1 ends queue_run. */
+    int (*on_begin)(void *opaque, struct err **err);
     void (*on_change)(void *opaque, const struct store_job *job); /* state, stage, outcome */
     void (*on_progress)(void *opaque, const struct store_job *job, const struct queue_live *live);
     void (*on_tick)(void *opaque); /* about four times a second */

@@ -82,8 +82,8 @@ class Contract(unittest.TestCase):
 class Dashboard(unittest.TestCase):
     def test_the_grafana_dashboard_asks_for_metrics_that_exist(self):
         asked = set(re.findall(r"v2c_(\w+)", (TOP / "packaging/grafana/v2c-engine.json").read_text()))
-        told = set(re.findall(r'"([a-z_]+)", "(?:gauge|counter)"|{"(job_[a-z_]+)"',
-                              (TOP / "src/api/observe.c").read_text()))
+        source = "".join((TOP / "src/api" / name).read_text() for name in ("observe.c", "hook_routes.c"))
+        told = set(re.findall(r'"([a-z_]+)", "(?:gauge|counter)"|{"(job_[a-z_]+)"', source))
         told = {name for pair in told for name in pair if name}
         self.assertTrue(asked and told)
         self.assertEqual(asked - told, set())

@@ -104,6 +104,15 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "host_bandwidth_limit",
                                        "host_bandwidth",
                                        "allow_unmounted_paths",
+                                       "serve",
+                                       "webhooks",
+                                       "- name",
+                                       "url",
+                                       "secret",
+                                       "events",
+                                       "waves",
+                                       "environments",
+                                       "give_up_seconds",
                                        NULL};
     CLEANUP(config_freep) struct config *plain = load_config(), *full = NULL;
     CLEANUP(free_charp) char *text = copy("config.yaml"), *warnings = NULL;
@@ -135,6 +144,9 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
     assert_int_equal(full->storage.allows_unmounted, plain->storage.allows_unmounted);
+    assert_int_equal(full->webhooks.count, 1);
+    assert_int_equal(full->webhooks.items[0].timeout_seconds, 10);
+    assert_int_equal(full->webhooks.items[0].give_up_seconds, 86400);
 }
 
 static void
@@ -205,7 +217,17 @@ the_example_configuration_shows_every_key(void **state)
                                        "timeout_seconds",
                                        "storage",
                                        "nfs",
-                                       "allow_unmounted_paths"};
+                                       "allow_unmounted_paths",
+                                       "serve",
+                                       "webhooks",
+                                       "name",
+                                       "url",
+                                       "secret",
+                                       "secret_file",
+                                       "events",
+                                       "waves",
+                                       "environments",
+                                       "give_up_seconds"};
     CLEANUP(free_charp) char *text = copy("config.yaml");
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

@@ -61,7 +61,9 @@ a_newer_schema_is_refused_and_left_alone(void **state)
 static void
 make_first_schema(void)
 {
-    exec_raw("DROP TRIGGER migration_is_gone; DROP TABLE job; DROP TABLE wave; DROP TABLE account;"
+    exec_raw("DROP TRIGGER shutdown_is_awaited; DROP TRIGGER space_is_awaited;"
+             "DROP TABLE transition; DROP TABLE webhook;"
+             "DROP TRIGGER migration_is_gone; DROP TABLE job; DROP TABLE wave; DROP TABLE account;"
              "DROP TABLE access; DROP TABLE environment; DROP TABLE audit;"
              "DROP TABLE round; DROP TABLE timing; DROP TABLE setting;"
              "ALTER TABLE migration DROP COLUMN bios_uuid;"
