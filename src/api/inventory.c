@@ -160,7 +160,10 @@ vm_json(const struct vsphere_vm *vm)
     json_object_set_new(o, "name", json_text(vm->name));
     json_object_set_new(o, "instance_uuid", json_text(vm->instance_uuid));
     json_object_set_new(o, "datacenter", json_text(vm->datacenter));
-    json_object_set_new(o, "host", json_text(vm->host_name ? vm->host_name : vm->host));
+    json_object_set_new(o, "host",
+                        json_text(vm->host_name && *vm->host_name ? vm->host_name : vm->host));
+    json_object_set_new(o, "cluster", json_text(vm->cluster && *vm->cluster ? vm->cluster : NULL));
+    json_object_set_new(o, "folder", json_text(vm->folder && *vm->folder ? vm->folder : NULL));
     json_object_set_new(o, "power", json_text(power_name(vm->power)));
     json_object_set_new(o, "guest", json_text(vm->guest_full_name));
     json_object_set_new(o, "guest_id", json_text(vm->guest_id));
@@ -220,6 +223,14 @@ add_jobs(struct request *r, json_t *vms, struct err **err)
     return 0;
 }
 
+static void
+vms_done(struct vsphere_vms *vms)
+{
+    for (size_t i = 0; i < vms->count; i++)
+        vsphere_vm_done(&vms->items[i]);
+    vec_done(vms);
+}
+
 static int
 list_vms(const struct config *config, bool with_templates, bool with_vcls,
          json_t *(*describe)(const struct vsphere_vm *vm), json_t **ret, struct err **err)
@@ -231,6 +242,10 @@ list_vms(const struct config *config, bool with_templates, bool with_vcls,
     if (server_connect_vcenter(config, TIMEOUT_MS, &vsphere, err) < 0 ||
         vsphere_list_vms(vsphere, &vms, err) < 0)
         return -1;
+    if (vsphere_place_vms(vsphere, &vms, err) < 0) {
+        vms_done(&vms);
+        return -1;
+    }
     array = json_array();
     for (size_t i = 0; i < vms.count; i++) {
         const struct vsphere_vm *vm = &vms.items[i];
@@ -238,9 +253,7 @@ list_vms(const struct config *config, bool with_templates, bool with_vcls,
         if ((with_templates || !vm->is_template) && (with_vcls || !is_vcls(vm->name)))
             json_array_append_new(array, describe(vm));
     }
-    for (size_t i = 0; i < vms.count; i++)
-        vsphere_vm_done(&vms.items[i]);
-    vec_done(&vms);
+    vms_done(&vms);
     *ret = array;
     return 0;
 }

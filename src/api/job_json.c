@@ -151,6 +151,19 @@ add_last_round(struct job_context *c, int64_t migration, json_t *o, struct err *
     return 0;
 }
 
+static json_t *
+disk_progress_json(const struct migration_view *view)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < view->disks.count; i++)
+        json_array_append_new(array, json_pack("{s:o, s:o, s:f}", "name",
+                                               json_text(view->disks.items[i].name), "stage",
+                                               json_text(view->progress[i].stage), "progress",
+                                               MIN(MAX(view->progress[i].percent, 0), 100)));
+    return array;
+}
+
 static int
 add_migration(struct job_context *c, const struct migration_view *view, json_t *o, struct err **err)
 {
@@ -177,6 +190,7 @@ add_migration(struct job_context *c, const struct migration_view *view, json_t *
     json_object_set_new(o, "required_action", json_text(waits ? "shutdown_choice" : NULL));
     json_object_set_new(o, "shutdown_reason", json_text(waits ? r->shutdown_reason : NULL));
     json_object_set_new(o, "cloudstack_vm_id", json_text(r->cloudstack_vm_id));
+    json_object_set_new(o, "disk_progress", disk_progress_json(view));
     return add_last_round(c, r->id, o, err);
 }
 

@@ -318,6 +318,8 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
             join_plan(&plan, yaml);
         rc = jobs_begin(r, jobs, &plan, err);
     }
+    if (rc == 0 && n->kind == JOB_MIGRATE && n->wave && *n->wave)
+        rc = store_wave_ensure(r->store, n->wave, err);
     specs_plan_done(&plan);
     return rc;
 }
@@ -386,6 +388,8 @@ patch_job(struct request *r, struct err **err)
     rc = body_check(&problems, err);
     if (rc == 0)
         rc = store_job_plan(r->store, &job, err);
+    if (rc == 0 && job.wave)
+        rc = store_wave_ensure(r->store, job.wave, err);
     if (rc == 0) {
         hub_touch(r->api->hub, &job);
         api_wake(r->api);

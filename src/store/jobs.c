@@ -500,6 +500,21 @@ store_wave_put(struct store *store, const struct store_wave *wave, struct err **
 }
 
 int
+store_wave_ensure(struct store *store, const char *name, struct err **err)
+{
+    CLEANUP(store_finalizep)
+    sqlite3_stmt *stmt = store_prepare(store,
+                                       "INSERT OR IGNORE INTO wave (name, not_before, not_after,"
+                                       " concurrency, position) VALUES (?, 0, 0, 0, 0)",
+                                       err);
+
+    if (!stmt)
+        return -1;
+    store_bind_text(stmt, 1, name);
+    return store_run(store, stmt, err);
+}
+
+int
 store_wave_list(struct store *store, struct store_waves *ret, struct err **err)
 {
     CLEANUP(store_finalizep)

@@ -109,6 +109,8 @@ struct store_wave {
 VEC_DECLARE(store_waves, struct store_wave);
 void store_waves_done(struct store_waves *waves);
 int store_wave_put(struct store *store, const struct store_wave *wave, struct err **err);
+/* Makes one without limits where none has that name. */
+int store_wave_ensure(struct store *store, const char *name, struct err **err);
 int store_wave_list(struct store *store, struct store_waves *ret,
                     struct err **err); /* by position */
 /* E_JOB_NOT_FOUND; E_JOB_STATE while a job of it is unfinished. */

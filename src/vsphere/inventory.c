@@ -105,6 +105,8 @@ vsphere_vm_done(struct vsphere_vm *vm)
     free(vm->boot_time);
     free(vm->host);
     free(vm->host_name);
+    free(vm->cluster);
+    free(vm->folder);
     vsphere_disks_done(&vm->disks);
     devices_free_nics(&vm->nics);
     snapshots_done(&vm->snapshots);

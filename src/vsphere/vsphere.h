@@ -119,6 +119,7 @@ struct vsphere_vm {
     bool is_cbt_supported, is_cbt_enabled, needs_consolidation;
     int32_t cpu_count, memory_mib;
     char *host, *host_name; /* moref, name; of vsphere_list_vms the moref only */
+    char *cluster, *folder; /* names, of vsphere_place_vms only; folder: "web/test" */
     char *change_version,
         *boot_time;             /* differ when somebody touched or started the VM; may be NULL */
     int32_t boot_disk_key;      /* from bootOrder; 0 when it says nothing */
@@ -145,6 +146,8 @@ int vsphere_read_vm(struct vsphere *vsphere, const char *moref, struct vsphere_v
                     struct err **err);
 /* All VMs (not templates), without snapshots; pages as the server likes. */
 int vsphere_list_vms(struct vsphere *vsphere, struct vsphere_vms *ret_vms, struct err **err);
+/* Fills in host_name, cluster and folder of listed VMs; what the account may not see stays empty. */
+int vsphere_place_vms(struct vsphere *vsphere, struct vsphere_vms *vms, struct err **err);
 int vsphere_power_state(struct vsphere *vsphere, const char *moref, enum vsphere_power *ret_power,
                         struct err **err);
 

@@ -195,6 +195,43 @@ def test_jobs_wait_for_their_time_and_wave(serve):
     service.until_job(job, lambda j: j["state"] in ("running", "waiting"), "it begins")
 
 
+def test_a_wave_is_made_with_its_jobs_and_stays_while_they_are_unfinished(serve):
+    lab, engine, service = serve(harness.synthetic())
+    [job] = service.begin("web01", wave="night")
+    [wave] = service.call("GET", "/api/v1/waves")
+    assert (wave["name"], wave["concurrency"], wave["position"], wave["not_before"]) == ("night", 0, 0, None)
+    limits = {"concurrency": 2, "position": 3, "not_after": "2099-01-01T00:00:00Z"}
+    changed = service.call("PUT", "/api/v1/waves/night", limits)
+    assert (changed["concurrency"], changed["position"], changed["not_after"]) == (2, 3, "2099-01-01T00:00:00Z")
+    refused = service.request("DELETE", "/api/v1/waves/night")
+    assert refused.status == 409 and refused.json()["code"] == "E_JOB_STATE"
+    service.until_job(job, lambda j: j["state"] == "waiting", "deltas")
+    service.act(job, "stop")
+    service.until_state(job, "stopped")
+    assert service.call("GET", "/api/v1/waves")[0]["jobs"] == {"stopped": 1}
+    service.call("DELETE", "/api/v1/waves/night", expect=204)
+    assert service.call("GET", "/api/v1/waves") == []
+    assert service.request("DELETE", "/api/v1/waves/night").status == 404
+
+
+def test_a_list_of_jobs_tells_how_far_each_disk_is(serve):
+    disks = [{"address": f"scsi0:{i}", "size": "16MiB", "fill": 50, "seed": i + 1} for i in range(2)]
+    lab, engine, service = serve(harness.synthetic(disks=disks))
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: j["state"] == "waiting" and j["delta_rounds"] >= 1, "deltas")
+    [listed] = service.call("GET", "/api/v1/jobs")["items"]
+    assert [d["name"] for d in listed["disk_progress"]] == [d["name"] for d in service.job(job)["disks"]]
+    assert all(d["progress"] == 100 for d in listed["disk_progress"])
+
+
+def test_an_inventory_tells_where_each_vm_is(serve):
+    lab, engine, service = serve(harness.synthetic())
+    environment = next(e for e in service.call("GET", "/api/v1/environments") if e["kind"] == "vcenter")
+    [vm] = service.call("GET", f"/api/v1/environments/{environment['id']}/vms")
+    assert vm["datacenter"] and vm["cluster"] == "cluster1" and vm["folder"] is None
+    assert vm["host"] and not vm["host"].startswith("host-"), "a name, not a moref"
+
+
 def ui_files(tmp_path):
     directory = tmp_path / "ui"
     (directory / "assets").mkdir(parents=True)

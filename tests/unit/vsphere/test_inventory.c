@@ -303,6 +303,54 @@ all_vms_are_listed_over_pages_and_datacenters(void **state)
     vcenter_check(vcenter);
 }
 
+#define PLACES(type, view, content)                                                                \
+    VIEW("<type>" type "</type>", view),                                                           \
+        {.method = "RetrievePropertiesEx", .answer = RESULT(content)}, DROP_VIEW(view)
+#define PLACE(type, moref, name, parent)                                                           \
+    OBJECT(type, moref, PROP("name", name) PROP("parent", parent))
+
+/* Folders with names that need decoding, a host without a cluster, a VM whose folder may not be seen. */
+static void
+listed_vms_are_placed(void **state)
+{
+    static const struct step steps[] = {
+        PLACES("Folder", "view-f",
+               PLACE("Folder", "group-v3", "a%2fb", "group-v2")
+                   PLACE("Folder", "group-v1", "vm", "datacenter-2")
+                       PLACE("Folder", "group-v2", "web", "group-v1")),
+        PLACES("HostSystem", "view-h",
+               PLACE("HostSystem", "host-1", "esx1", "domain-c1")
+                   PLACE("HostSystem", "host-2", "esx2", "domain-s2")),
+        PLACES("ComputeResource", "view-c",
+               PLACE("ComputeResource", "domain-s2", "esx2", "group-h1")
+                   PLACE("ClusterComputeResource", "domain-c1", "north", "group-h1")),
+        PLACES("VirtualMachine", "view-v",
+               OBJECT("VirtualMachine", "vm-2", PROP("parent", "group-v1"))
+                   OBJECT("VirtualMachine", "vm-1", PROP("parent", "group-v3"))
+                       OBJECT("VirtualMachine", "vm-new", PROP("parent", "group-v3"))
+                           OBJECT("VirtualMachine", "vm-3", PROP("parent", "group-v9"))),
+        {NULL}};
+    struct vsphere_vm items[] = {
+        {.moref = xstrdup("vm-1"), .host = xstrdup("host-1"), .host_name = xstrdup("")},
+        {.moref = xstrdup("vm-2"), .host = xstrdup("host-2")},
+        {.moref = xstrdup("vm-3"), .host = xstrdup("host-9")}};
+    struct vsphere_vms vms = {.items = items, .count = ARRAY_SIZE(items)};
+
+    FIXTURE(steps);
+    assert_ok(vsphere_place_vms(vsphere, &vms, &err), &err);
+    assert_string_equal(items[0].host_name, "esx1");
+    assert_string_equal(items[0].cluster, "north");
+    assert_string_equal(items[0].folder, "web/a/b");
+    assert_string_equal(items[1].host_name, "esx2");
+    assert_null(items[1].cluster);
+    assert_string_equal(items[1].folder, "");
+    assert_null(items[2].host_name);
+    assert_string_equal(items[2].folder, "");
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++)
+        vsphere_vm_done(&items[i]);
+    vcenter_check(vcenter);
+}
+
 static void
 a_list_whose_session_ends_between_pages_begins_anew(void **state)
 {
@@ -542,6 +590,7 @@ main(void)
         cmocka_unit_test(devices_that_make_no_sense_are_refused),
         cmocka_unit_test(a_vm_that_is_gone_is_not_found),
         cmocka_unit_test(all_vms_are_listed_over_pages_and_datacenters),
+        cmocka_unit_test(listed_vms_are_placed),
         cmocka_unit_test(a_list_whose_session_ends_between_pages_begins_anew),
         cmocka_unit_test(a_unique_name_is_found_in_any_datacenter),
         cmocka_unit_test(an_ambiguous_name_lists_its_candidates),
