@@ -43,39 +43,30 @@
                    "j.id = NEW.id" where)
 #define UNFINISHED_OF(migration) "j.migration = " migration " AND j.kind = 0 AND j.state < 3"
 
-#define TRANSITION_TRIGGERS                                                                        \
-    "CREATE TRIGGER job_is_new AFTER INSERT ON job BEGIN" TRANSITION_OF_JOB(                       \
-        "j.state", "NULL",                                                                         \
-        "") " END;"                                                                                \
-            "CREATE TRIGGER job_has_changed AFTER UPDATE OF state, stage ON job "                  \
-            "BEGIN" TRANSITION_OF_JOB("7", "NULL",                                                 \
-                                      " AND NEW.stage IS NOT NULL AND NEW.stage IS NOT "           \
-                                      "OLD.stage") TRANSITION_OF_JOB("j.state", "NULL",            \
-                                                                     " AND NEW.state <> "          \
-                                                                     "OLD.state")                  \
-                TRANSITION_OF_JOB(                                                                 \
-                    "8", "'see_error'",                                                            \
-                    " AND NEW.state = 4 AND OLD.state <> 4 AND NEW.kind <> "                       \
-                    "1") " END;"                                                                   \
-                         "CREATE TRIGGER shutdown_is_awaited AFTER UPDATE "                        \
-                         "OF is_shutdown_action_required, stage"                                   \
-                         " ON migration WHEN "                                                     \
-                         "NEW.is_shutdown_action_required AND NEW.stage = "                        \
-                         "'awaiting_shutdown_action' AND (NOT "                                    \
-                         "OLD.is_shutdown_action_required OR OLD.stage <> "                        \
-                         "NEW.stage) BEGIN" TRANSITION_ADD(                                        \
-                             "8", "NEW.stage", "NEW.shutdown_reason", "NULL", "NULL",              \
-                             "'shutdown_choice'",                                                  \
-                             UNFINISHED_OF("NEW.id")) " END;"                                      \
-                                                      "CREATE TRIGGER "                            \
-                                                      "space_is_awaited AFTER INSERT "             \
-                                                      "ON setting WHEN NEW.key = "                 \
-                                                      "'no_space' "                                \
-                                                      "BEGIN" TRANSITION_ADD(                      \
-                                                          "8", "j.stage", "NEW.value",             \
-                                                          "'E_NO_SPACE'", "NULL", "'free_space'",  \
-                                                          UNFINISHED_OF("NEW.migration")) " END"   \
-                                                                                          ";"
+/* It would hang each statement on the one before. */
+/* clang-format off */
+#define TRANSITION_TRIGGERS \
+    "CREATE TRIGGER job_is_new AFTER INSERT ON job BEGIN" \
+    TRANSITION_OF_JOB("j.state", "NULL", "") \
+    " END;" \
+    "CREATE TRIGGER job_has_changed AFTER UPDATE OF state, stage ON job BEGIN" \
+    TRANSITION_OF_JOB("7", "NULL", " AND NEW.stage IS NOT NULL AND NEW.stage IS NOT OLD.stage") \
+    TRANSITION_OF_JOB("j.state", "NULL", " AND NEW.state <> OLD.state") \
+    TRANSITION_OF_JOB("8", "'see_error'", \
+                      " AND NEW.state = 4 AND OLD.state <> 4 AND NEW.kind <> 1") \
+    " END;" \
+    "CREATE TRIGGER shutdown_is_awaited AFTER UPDATE OF is_shutdown_action_required, stage" \
+    " ON migration WHEN NEW.is_shutdown_action_required" \
+    " AND NEW.stage = 'awaiting_shutdown_action'" \
+    " AND (NOT OLD.is_shutdown_action_required OR OLD.stage <> NEW.stage) BEGIN" \
+    TRANSITION_ADD("8", "NEW.stage", "NEW.shutdown_reason", "NULL", "NULL", "'shutdown_choice'", \
+                   UNFINISHED_OF("NEW.id")) \
+    " END;" \
+    "CREATE TRIGGER space_is_awaited AFTER INSERT ON setting WHEN NEW.key = 'no_space' BEGIN" \
+    TRANSITION_ADD("8", "j.stage", "NEW.value", "'E_NO_SPACE'", "NULL", "'free_space'", \
+                   UNFINISHED_OF("NEW.migration")) \
+    " END;"
+/* clang-format on */
 
 /* What brings a database from version N to N + 1.  A step that was once released never changes: what
  * comes later is a new step.  Portable SQL; nothing that SQLite 3.34 does not know. */
