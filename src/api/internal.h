@@ -37,6 +37,7 @@ struct api {
     char *address;
     unsigned port;
     bool is_tls;
+    size_t body_bytes;        /* of all requests; libmicrohttpd's thread has it */
     unsigned char key[32];    /* of saved secrets */
     char *tls_cert, *tls_key; /* PEM */
 };
@@ -73,6 +74,10 @@ struct request {
     struct caller caller;
     struct store *store; /* of the thread that answers; borrowed */
 
+    /* body.c: whether its body is wanted. */
+    enum { GATE_NEW, GATE_ASKING, GATE_OPEN, GATE_CLOSED } gate;
+    uint64_t dropped; /* bytes of the body */
+
     bool is_suspended, is_answered;
     unsigned status;
     const char *type; /* static; NULL: no body */
@@ -99,6 +104,8 @@ struct route {
 
 /* Sets r->route and r->parts.  E_NOT_ROUTED... is answered here: false when the request has its answer. */
 bool route_find(struct request *r);
+/* Signs in and checks; false when the request has been refused, and has its answer. */
+bool route_admit(struct request *r);
 /* Signs in, checks, calls the handler, turns errors into answers; the request has its answer after it. */
 void route_answer(struct request *r);
 void answer_error(struct request *r, unsigned status, const struct err *error);
@@ -107,6 +114,14 @@ int answer_json(struct request *r, unsigned status, json_t *body);
 int answer_text(struct request *r, unsigned status, const char *type, char *text);
 int answer_nothing(struct request *r);
 void answer_header(struct request *r, const char *name, const char *value);
+
+/* ---- body.c ------------------------------------------------------------------------------------------ */
+
+/* Takes the next part of @r's body, or none (*size stays) and the connection is suspended.  False: enough of it. */
+bool body_take(struct request *r, const char *data, size_t *size);
+/* By a lane, for a request whose gate is asking. */
+void body_admit(struct request *r);
+void body_done(struct request *r);
 
 /* ---- input.c: what a request says ------------------------------------------------------------------ */
 
@@ -267,7 +282,7 @@ int lanes_start(struct api *api, struct lanes **ret, struct err **err);
  * free them after it. */
 void lanes_stop(struct lanes *lanes);
 void lanes_free(struct lanes *lanes);
-/* Another thread answers it, and resumes its connection. */
+/* Another thread answers it, or opens its gate, and resumes its connection. */
 void lanes_push(struct lanes *lanes, struct request *r);
 
 /* ---- assets.c ---------------------------------------------------------------------------------------- */

@@ -58,7 +58,10 @@ work(void *opaque)
         struct MHD_Connection *connection = r->connection;
 
         r->store = t->store;
-        route_answer(r);
+        if (r->gate == GATE_ASKING)
+            body_admit(r);
+        else
+            route_answer(r);
         r->store = NULL;
         MHD_resume_connection(connection); /* it may be freed from here on */
     }
@@ -68,7 +71,7 @@ work(void *opaque)
 void
 lanes_push(struct lanes *lanes, struct request *r)
 {
-    struct lane_queue *q = &lanes->queues[r->route->lane];
+    struct lane_queue *q = &lanes->queues[r->gate == GATE_ASKING ? LANE_QUICK : r->route->lane];
 
     SCOPE_LOCK(&lanes->mutex);
     if (lanes->is_stopping || q->waiting.count - q->next >= MAX_WAITING) {
@@ -76,6 +79,8 @@ lanes_push(struct lanes *lanes, struct request *r)
 
         err_set(&busy, E_REQUEST, "the service is busy");
         answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, busy);
+        if (r->gate == GATE_ASKING)
+            r->gate = GATE_CLOSED;
         MHD_resume_connection(r->connection);
         return;
     }

@@ -26,7 +26,7 @@ request_free(struct request *r)
     pairs_done(&r->headers);
     pairs_done(&r->query);
     pairs_done(&r->answer_headers);
-    str_done(&r->body);
+    body_done(r);
     for (size_t i = 0; i < MAX_PATH_PARTS; i++)
         free(r->parts[i]);
     caller_done(&r->caller);
@@ -43,7 +43,6 @@ on_uri(void *opaque, const char *uri, struct MHD_Connection *connection)
     r->api = opaque;
     r->connection = connection;
     r->path = strndup(uri, strcspn(uri, "?"));
-    r->body = STR_INIT(API_MAX_BODY);
     return r;
 }
 
@@ -194,14 +193,9 @@ begin(struct request *r, const char *method)
 static void
 answer_or_push(struct request *r)
 {
-    CLEANUP(err_freep) struct err *failure = NULL;
-
-    if (r->body.is_over) {
-        err_set(&failure, E_REQUEST, "the body is larger than %u bytes", API_MAX_BODY);
-        answer_error(r, API_TOO_LARGE, failure);
-    } else if (!strcmp(r->method, "OPTIONS")) {
+    if (!strcmp(r->method, "OPTIONS")) {
         (void)answer_nothing(r);
-    } else if (route_find(r)) {
+    } else if (r->route || route_find(r)) {
         r->is_suspended = true;
         MHD_suspend_connection(r->connection);
         lanes_push(r->api->lanes, r);
@@ -220,11 +214,8 @@ on_request(void *opaque, struct MHD_Connection *connection, const char *url, con
         begin(r, method);
         return MHD_YES;
     }
-    if (*upload_data_size) {
-        str_append_bytes(&r->body, upload_data, *upload_data_size);
-        *upload_data_size = 0;
-        return MHD_YES;
-    }
+    if (*upload_data_size)
+        return body_take(r, upload_data, upload_data_size) ? MHD_YES : MHD_NO;
     if (!r->is_answered && !r->is_suspended) {
         answer_or_push(r);
         if (!r->is_answered)
