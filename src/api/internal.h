@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "api/api.h"
 #include "base/doc.h"
@@ -30,6 +31,10 @@ struct assets; /* assets.c */
 struct api {
     struct api_options options; /* borrowed by whoever started it */
     struct MHD_Daemon *daemon;
+    pthread_t thread; /* libmicrohttpd's calls come from it */
+    bool is_started;
+    atomic_bool is_stopping;
+    _Atomic int64_t beat_ms; /* of that thread */
     struct lanes *lanes;
     struct hub *hub;
     struct guard *guard;
@@ -273,7 +278,8 @@ bool hub_live(struct hub *hub, int64_t job, struct queue_live *ret);
 json_t *hub_throughput(struct hub *hub);
 /* The same of one job, while it runs; at most 1,000. */
 json_t *hub_job_throughput(struct hub *hub, int64_t job);
-uint64_t hub_rate(struct hub *hub); /* of all jobs, now */
+uint64_t hub_rate(struct hub *hub);   /* of all jobs, now */
+int64_t hub_beat_ms(struct hub *hub); /* when its thread has last gone round */
 
 /* ---- lanes.c ----------------------------------------------------------------------------------------- */
 
@@ -282,6 +288,8 @@ int lanes_start(struct api *api, struct lanes **ret, struct err **err);
  * free them after it. */
 void lanes_stop(struct lanes *lanes);
 void lanes_free(struct lanes *lanes);
+/* Asks the threads that never wait for others for a sign of life; false when none has given one within @within_ms. */
+bool lanes_are_alive(struct lanes *lanes, int64_t within_ms);
 /* Another thread answers it, or opens its gate, and resumes its connection. */
 void lanes_push(struct lanes *lanes, struct request *r);
 
