@@ -43,6 +43,9 @@ int api_start(const struct api_options *options, struct api **ret_api, struct er
 /* Tells webhooks from here on; once nobody else works with the control directory.  E_STORE. */
 int api_begin(struct api *api, struct err **err);
 void api_stop(struct api *api);
+/* Whether the threads that answer, and the one that sends events, have got on within @within_ms.  For the service's
+ * watchdog, which calls it several times in that while. */
+bool api_is_alive(struct api *api, int64_t within_ms);
 /* "https://127.0.0.1:8000"; of ":PORT" the host is "localhost". */
 const char *api_address(const struct api *api);
 unsigned api_port(const struct api *api);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "api/api.h"
 #include "base/doc.h"
@@ -31,6 +32,10 @@ struct hooks;  /* webhooks.c */
 struct api {
     struct api_options options; /* borrowed by whoever started it */
     struct MHD_Daemon *daemon;
+    pthread_t thread; /* libmicrohttpd's calls come from it */
+    bool is_started;
+    atomic_bool is_stopping;
+    _Atomic int64_t beat_ms; /* of that thread */
     struct lanes *lanes;
     struct hub *hub;
     struct guard *guard;
@@ -39,6 +44,7 @@ struct api {
     char *address;
     unsigned port;
     bool is_tls;
+    size_t body_bytes;        /* of all requests; libmicrohttpd's thread has it */
     unsigned char key[32];    /* of saved secrets */
     char *tls_cert, *tls_key; /* PEM */
 };
@@ -75,6 +81,10 @@ struct request {
     struct caller caller;
     struct store *store; /* of the thread that answers; borrowed */
 
+    /* body.c: whether its body is wanted. */
+    enum { GATE_NEW, GATE_ASKING, GATE_OPEN, GATE_CLOSED } gate;
+    uint64_t dropped; /* bytes of the body */
+
     bool is_suspended, is_answered;
     unsigned status;
     const char *type; /* static; NULL: no body */
@@ -101,6 +111,8 @@ struct route {
 
 /* Sets r->route and r->parts.  E_NOT_ROUTED... is answered here: false when the request has its answer. */
 bool route_find(struct request *r);
+/* Signs in and checks; false when the request has been refused, and has its answer. */
+bool route_admit(struct request *r);
 /* Signs in, checks, calls the handler, turns errors into answers; the request has its answer after it. */
 void route_answer(struct request *r);
 void answer_error(struct request *r, unsigned status, const struct err *error);
@@ -109,6 +121,14 @@ int answer_json(struct request *r, unsigned status, json_t *body);
 int answer_text(struct request *r, unsigned status, const char *type, char *text);
 int answer_nothing(struct request *r);
 void answer_header(struct request *r, const char *name, const char *value);
+
+/* ---- body.c ------------------------------------------------------------------------------------------ */
+
+/* Takes the next part of @r's body, or none (*size stays) and the connection is suspended.  False: enough of it. */
+bool body_take(struct request *r, const char *data, size_t *size);
+/* By a lane, for a request whose gate is asking. */
+void body_admit(struct request *r);
+void body_done(struct request *r);
 
 /* ---- input.c: what a request says ------------------------------------------------------------------ */
 
@@ -262,7 +282,8 @@ bool hub_live(struct hub *hub, int64_t job, struct queue_live *ret);
 json_t *hub_throughput(struct hub *hub);
 /* The same of one job, while it runs; at most 1,000. */
 json_t *hub_job_throughput(struct hub *hub, int64_t job);
-uint64_t hub_rate(struct hub *hub); /* of all jobs, now */
+uint64_t hub_rate(struct hub *hub);   /* of all jobs, now */
+int64_t hub_beat_ms(struct hub *hub); /* when its thread has last gone round */
 
 /* ---- observe.c ----------------------------------------------------------------------------------------- */
 
@@ -276,7 +297,9 @@ int lanes_start(struct api *api, struct lanes **ret, struct err **err);
  * free them after it. */
 void lanes_stop(struct lanes *lanes);
 void lanes_free(struct lanes *lanes);
-/* Another thread answers it, and resumes its connection. */
+/* Asks the threads that never wait for others for a sign of life; false when none has given one within @within_ms. */
+bool lanes_are_alive(struct lanes *lanes, int64_t within_ms);
+/* Another thread answers it, or opens its gate, and resumes its connection. */
 void lanes_push(struct lanes *lanes, struct request *r);
 
 /* ---- assets.c ---------------------------------------------------------------------------------------- */

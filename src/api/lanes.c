@@ -1,6 +1,7 @@
 /* The threads that answer requests, each with a store of its own.  Those that ask other servers have threads
  * of their own, so that a vCenter that hangs never holds up a status. */
 #include "api/internal.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define QUICK_THREADS 4
@@ -28,6 +29,7 @@ struct lanes {
     struct lane_thread threads[QUICK_THREADS + SLOW_THREADS];
     size_t started;
     bool is_stopping;
+    int64_t beat_ms; /* since when a quick thread is asked for a sign of life; 0: none is */
 };
 
 /* NULL when it is stopping and nothing waits. */
@@ -38,8 +40,13 @@ pop(struct lanes *lanes, enum lane lane)
     struct request *r = NULL;
 
     SCOPE_LOCK(&lanes->mutex);
-    while (q->next == q->waiting.count && !lanes->is_stopping)
+    while (q->next == q->waiting.count && !lanes->is_stopping) {
+        if (lane == LANE_QUICK)
+            lanes->beat_ms = 0;
         pthread_cond_wait(&q->ready, &lanes->mutex);
+    }
+    if (lane == LANE_QUICK)
+        lanes->beat_ms = 0;
     if (q->next < q->waiting.count)
         r = q->waiting.items[q->next++];
     if (q->next == q->waiting.count)
@@ -53,22 +60,39 @@ work(void *opaque)
     struct lane_thread *t = opaque;
     struct request *r;
 
+    (void)pthread_setname_np(pthread_self(), t->lane == LANE_QUICK ? "v2c-quick" : "v2c-slow");
     store_keep_statements(t->store);
     while ((r = pop(t->lanes, t->lane))) {
         struct MHD_Connection *connection = r->connection;
 
         r->store = t->store;
-        route_answer(r);
+        if (r->gate == GATE_ASKING)
+            body_admit(r);
+        else
+            route_answer(r);
         r->store = NULL;
         MHD_resume_connection(connection); /* it may be freed from here on */
     }
     return NULL;
 }
 
+bool
+lanes_are_alive(struct lanes *lanes, int64_t within_ms)
+{
+    int64_t now = clock_monotonic_ms();
+
+    SCOPE_LOCK(&lanes->mutex);
+    if (!lanes->beat_ms) {
+        lanes->beat_ms = now;
+        pthread_cond_signal(&lanes->queues[LANE_QUICK].ready);
+    }
+    return now - lanes->beat_ms <= within_ms;
+}
+
 void
 lanes_push(struct lanes *lanes, struct request *r)
 {
-    struct lane_queue *q = &lanes->queues[r->route->lane];
+    struct lane_queue *q = &lanes->queues[r->gate == GATE_ASKING ? LANE_QUICK : r->route->lane];
 
     SCOPE_LOCK(&lanes->mutex);
     if (lanes->is_stopping || q->waiting.count - q->next >= MAX_WAITING) {
@@ -76,6 +100,8 @@ lanes_push(struct lanes *lanes, struct request *r)
 
         err_set(&busy, E_REQUEST, "the service is busy");
         answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, busy);
+        if (r->gate == GATE_ASKING)
+            r->gate = GATE_CLOSED;
         MHD_resume_connection(r->connection);
         return;
     }

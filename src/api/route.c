@@ -240,27 +240,51 @@ write_audit(struct request *r)
              r->address, action, r->parts[0] ? r->parts[0] : "", outcome);
 }
 
+static void
+answer_failure(struct request *r, const struct err *failure)
+{
+    unsigned status = status_of(failure);
+
+    if (status == MHD_HTTP_UNAUTHORIZED)
+        answer_header(r, "WWW-Authenticate", "Bearer");
+    answer_error(r, status, failure);
+}
+
+/* False: it has its answer. */
+static bool
+is_allowed(struct request *r)
+{
+    CLEANUP(err_freep) struct err *failure = NULL;
+
+    if (r->route->role != ROLE_NONE && sign_in(r, &failure) < 0) {
+        answer_failure(r, failure);
+        return false;
+    }
+    if (r->caller.role < r->route->role) {
+        err_set(&failure, E_AUTH, "this needs the role %s", store_role_name(r->route->role));
+        answer_error(r, MHD_HTTP_FORBIDDEN, failure);
+        return false;
+    }
+    return true;
+}
+
+bool
+route_admit(struct request *r)
+{
+    if (is_allowed(r))
+        return true;
+    if (r->route->audit)
+        write_audit(r);
+    return false;
+}
+
 void
 route_answer(struct request *r)
 {
     CLEANUP(err_freep) struct err *failure = NULL;
-    int rc = 0;
 
-    if (r->route->role != ROLE_NONE)
-        rc = sign_in(r, &failure);
-    if (rc == 0 && r->caller.role < r->route->role) {
-        err_set(&failure, E_AUTH, "this needs the role %s", store_role_name(r->route->role));
-        answer_error(r, MHD_HTTP_FORBIDDEN, failure);
-    } else if (rc == 0) {
-        rc = r->route->answer(r, &failure);
-    }
-    if (rc < 0 && !r->is_answered) {
-        unsigned status = status_of(failure);
-
-        if (status == MHD_HTTP_UNAUTHORIZED)
-            answer_header(r, "WWW-Authenticate", "Bearer");
-        answer_error(r, status, failure);
-    }
+    if (is_allowed(r) && r->route->answer(r, &failure) < 0 && !r->is_answered)
+        answer_failure(r, failure);
     if (r->route->audit)
         write_audit(r);
 }

@@ -9,6 +9,7 @@
 
 #include "api/internal.h"
 #include "api/webhooks.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -16,6 +17,7 @@
 #define CONNECTION_MEMORY  (64U * 1024) /* bounds request line and headers */
 #define CONNECTION_SECONDS 60
 #define MAX_HEADERS        100
+#define STEP_MS            500
 
 /* ---- a request --------------------------------------------------------------------------------- */
 
@@ -27,7 +29,7 @@ request_free(struct request *r)
     pairs_done(&r->headers);
     pairs_done(&r->query);
     pairs_done(&r->answer_headers);
-    str_done(&r->body);
+    body_done(r);
     for (size_t i = 0; i < MAX_PATH_PARTS; i++)
         free(r->parts[i]);
     caller_done(&r->caller);
@@ -44,7 +46,6 @@ on_uri(void *opaque, const char *uri, struct MHD_Connection *connection)
     r->api = opaque;
     r->connection = connection;
     r->path = strndup(uri, strcspn(uri, "?"));
-    r->body = STR_INIT(API_MAX_BODY);
     return r;
 }
 
@@ -195,14 +196,9 @@ begin(struct request *r, const char *method)
 static void
 answer_or_push(struct request *r)
 {
-    CLEANUP(err_freep) struct err *failure = NULL;
-
-    if (r->body.is_over) {
-        err_set(&failure, E_REQUEST, "the body is larger than %u bytes", API_MAX_BODY);
-        answer_error(r, API_TOO_LARGE, failure);
-    } else if (!strcmp(r->method, "OPTIONS")) {
+    if (!strcmp(r->method, "OPTIONS")) {
         (void)answer_nothing(r);
-    } else if (route_find(r)) {
+    } else if (r->route || route_find(r)) {
         r->is_suspended = true;
         MHD_suspend_connection(r->connection);
         lanes_push(r->api->lanes, r);
@@ -221,11 +217,8 @@ on_request(void *opaque, struct MHD_Connection *connection, const char *url, con
         begin(r, method);
         return MHD_YES;
     }
-    if (*upload_data_size) {
-        str_append_bytes(&r->body, upload_data, *upload_data_size);
-        *upload_data_size = 0;
-        return MHD_YES;
-    }
+    if (*upload_data_size)
+        return body_take(r, upload_data, upload_data_size) ? MHD_YES : MHD_NO;
     if (!r->is_answered && !r->is_suspended) {
         answer_or_push(r);
         if (!r->is_answered)
@@ -327,7 +320,7 @@ load_tls(struct api *api, struct err **err)
 static struct MHD_Daemon *
 start_daemon(struct api *api, const struct listen_address *at)
 {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, api->tls_cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, api->tls_key},
@@ -347,6 +340,30 @@ start_daemon(struct api *api, const struct listen_address *at)
         (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_SECONDS,
         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+}
+
+/* A thread of our own runs libmicrohttpd, so that it can be seen to get on. */
+static void *
+run_http(void *opaque)
+{
+    struct api *api = opaque;
+
+    (void)pthread_setname_np(pthread_self(), "v2c-http");
+    while (!api->is_stopping) {
+        api->beat_ms = clock_monotonic_ms();
+        if (MHD_run_wait(api->daemon, STEP_MS) != MHD_YES)
+            clock_sleep_ms(STEP_MS);
+    }
+    return NULL;
+}
+
+bool
+api_is_alive(struct api *api, int64_t within_ms)
+{
+    int64_t since = clock_monotonic_ms() - within_ms;
+
+    return api->beat_ms >= since && hub_beat_ms(api->hub) >= since &&
+           lanes_are_alive(api->lanes, within_ms);
 }
 
 static int
@@ -380,6 +397,19 @@ start_listening(struct api *api, struct err **err)
     return 0;
 }
 
+static int
+start_thread(struct api *api, struct err **err)
+{
+    int errnum;
+
+    api->beat_ms = clock_monotonic_ms();
+    errnum = pthread_create(&api->thread, NULL, run_http, api);
+    if (errnum)
+        return err_set_errno(err, E_MEMORY, errnum, "starting a thread");
+    api->is_started = true;
+    return 0;
+}
+
 int
 api_start(const struct api_options *options, struct api **ret_api, struct err **err)
 {
@@ -394,7 +424,7 @@ api_start(const struct api_options *options, struct api **ret_api, struct err **
         api_stop(api);
         return -1;
     }
-    if (start_listening(api, err) < 0) {
+    if (start_listening(api, err) < 0 || start_thread(api, err) < 0) {
         api_stop(api);
         return -1;
     }
@@ -424,6 +454,9 @@ api_stop(struct api *api)
     lanes_stop(api->lanes); /* whatever was suspended is resumed */
     hub_stop(api->hub);
     hooks_stop(api->hooks);
+    api->is_stopping = true;
+    if (api->is_started)
+        (void)pthread_join(api->thread, NULL);
     if (api->daemon)
         MHD_stop_daemon(api->daemon);
     lanes_free(api->lanes);

@@ -58,6 +58,7 @@ take_grant(struct request *r, struct store_grant *grant, struct err **err)
 
     if (store_account_get(r->store, grant->account, &account, NULL) < 0)
         return err_set(err, E_AUTH, "the user is gone");
+    caller_done(&r->caller); /* it was asked before its body came, too */
     r->caller = (struct caller){
         .user = take(grant->account),
         .role = (enum store_role)MIN(grant->role, account.role),

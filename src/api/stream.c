@@ -80,6 +80,7 @@ struct hub {
     size_t sample_count;
     int64_t next_progress_ms, next_keep_alive_ms, next_sample_ms, next_access_ms;
     uint64_t last_client;
+    _Atomic int64_t beat_ms;
 };
 
 static void
@@ -600,6 +601,7 @@ run_hub(void *opaque)
     struct hub *hub = opaque;
     CLEANUP(store_closep) struct store *store = NULL;
 
+    (void)pthread_setname_np(pthread_self(), "v2c-events");
     if (store_open(hub->api->options.control_dir, false, &store, NULL) < 0)
         log_warning("events of jobs cannot be sent: the store cannot be opened");
     else
@@ -607,6 +609,7 @@ run_hub(void *opaque)
     for (;;) {
         struct timespec until;
 
+        hub->beat_ms = clock_monotonic_ms();
         if (store)
             tell_touched(hub, store);
         if (store && is_due(&hub->next_access_ms, ACCESS_MS))
@@ -629,6 +632,12 @@ run_hub(void *opaque)
     }
 }
 
+int64_t
+hub_beat_ms(struct hub *hub)
+{
+    return hub->beat_ms;
+}
+
 struct hub *
 hub_new(struct api *api)
 {
@@ -636,6 +645,7 @@ hub_new(struct api *api)
 
     hub->api = api;
     hub->boot = (uint64_t)clock_wall_ms();
+    hub->beat_ms = clock_monotonic_ms();
     pthread_mutex_init(&hub->mutex, NULL);
     pthread_cond_init(&hub->wake, NULL);
     return hub;

@@ -208,16 +208,26 @@ look_for_people(const struct setup *setup)
 
 /* ---- running --------------------------------------------------------------------------------------- */
 
+/* By the queue's thread: so the queue gets on, and whether the others do is asked for. */
 static void
 on_tick(void *opaque)
 {
     static int64_t next_ms;
-    int64_t every = notify_watchdog_ms() / 3, now = clock_monotonic_ms();
+    static bool was_alive = true;
+    int64_t limit = notify_watchdog_ms(), now = clock_monotonic_ms();
+    bool is_alive;
 
-    if (every > 0 && now >= next_ms) {
-        next_ms = now + every;
+    if (limit <= 0 || now < next_ms)
+        return;
+    next_ms = now + limit / 3;
+    is_alive = api_is_alive(opaque, limit);
+    if (is_alive)
         notify_send("WATCHDOG=1");
-    }
+    else if (was_alive)
+        log_error(
+            "requests are not answered any more: systemd's watchdog is told no longer that all "
+            "is well, and starts the service again");
+    was_alive = is_alive;
 }
 
 /* The control directory is ours now. */

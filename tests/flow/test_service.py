@@ -1,5 +1,8 @@
 """`v2c-engine serve`: jobs through the API, and what outlasts the service."""
 
+import ctypes
+import os
+import socket
 import subprocess
 
 import pytest
@@ -55,6 +58,59 @@ def test_a_control_directory_has_one_service(serve):
     assert "listening" not in second.stderr, "nobody has reached it"
     assert (engine.control / "service.key").read_bytes() == key
     assert service.call("GET", "/health", role=None) == {"status": "ok"}
+
+
+class Frozen:
+    """One thread of a process that does nothing, while the others go on."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+    def __init__(self, pid, name):
+        self.threads = [int(task.name) for task in harness.Path(f"/proc/{pid}/task").iterdir()
+                        if (task / "comm").read_text().strip() == name]
+        assert self.threads, name
+
+    def _do(self, request, thread):
+        assert self.libc.ptrace(request, thread, None, None) == 0, os.strerror(ctypes.get_errno())
+
+    def __enter__(self):
+        for thread in self.threads:
+            self._do(self.SEIZE, thread)
+            self._do(self.INTERRUPT, thread)
+            os.waitpid(thread, self.WALL)
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            self._do(self.DETACH, thread)
+
+
+@pytest.mark.parametrize("thread", ["v2c-http", "v2c-quick", "v2c-events"])
+def test_the_watchdog_is_fed_only_while_requests_are_answered(serve, tmp_path, thread):
+    lab, engine, service = serve(harness.synthetic())
+    service.stop()
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(10)
+    def feeds(within):
+        told.setblocking(False)
+        try:
+            while told.recv(100):
+                pass
+        except BlockingIOError:
+            told.settimeout(within)
+        try:
+            return told.recv(100) == b"WATCHDOG=1"
+        except TimeoutError:
+            return False
+    engine.environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
+    service.start()
+    assert feeds(10) and feeds(10)
+    with Frozen(service.process.pid, thread):
+        harness.until(lambda: "requests are not answered any more" in service.text(), "it is seen", 30)
+        assert not feeds(4)
+    assert feeds(10), "it goes on"
 
 
 def test_a_killed_service_goes_on_by_itself(serve):

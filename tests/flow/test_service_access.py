@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import ssl
 import stat
 import urllib.parse
@@ -229,6 +230,92 @@ def test_a_body_that_is_too_large_is_refused(serve):  # noqa: F811
     answer = service.request("POST", "/api/v1/jobs", raw=b'{"yaml": "' + b"x" * (3 << 20) + b'"}')
     assert answer.status == 413
     assert service.call("GET", "/health", role=None) == {"status": "ok"}
+
+
+class Upload:
+    """A POST whose body comes in parts."""
+
+    def __init__(self, service, path, length, token=None, chunked=False):
+        address = urllib.parse.urlsplit(service.url)
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=30)
+        how = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}"
+        who = f"Authorization: Bearer {token}\r\n" if token else ""
+        self.chunked = chunked
+        self.socket.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{who}{how}\r\n\r\n".encode())
+
+    def send(self, data):
+        if self.chunked:
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        self.socket.sendall(data)
+
+    def status(self):
+        answer = http.client.HTTPResponse(self.socket)
+        answer.begin()
+        answer.read()
+        self.socket.close()
+        return answer.status
+
+
+def memory_mib(service):
+    status = harness.Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_nothing_is_kept_of_what_strangers_send(serve, chunked):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    before = memory_mib(service)
+    uploads = [Upload(service, "/api/v1/jobs", 1 << 20, chunked=chunked) for _ in range(200)]
+    for upload in uploads:
+        upload.send(b"x" * ((1 << 20) - 1000))
+    service.call("GET", "/health", role=None)
+    assert memory_mib(service) - before < 60, "200 MiB have come"
+    uploads[0].send(b"x" * 1000)
+    if chunked:
+        uploads[0].socket.sendall(b"0\r\n\r\n")
+    assert uploads[0].status() == 401
+    for upload in uploads[1:]:
+        upload.socket.close()
+
+
+def test_anybody_may_send_a_name_and_a_password_and_no_more(serve):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    large = b'{"user": "ann", "password": "' + b"x" * 5000 + b'"}'
+    assert service.request("POST", "/api/v1/login", raw=large, role=None).status == 413
+    chunked = Upload(service, "/api/v1/login", 0, chunked=True)
+    chunked.send(large)
+    chunked.socket.sendall(b"0\r\n\r\n")
+    assert chunked.status() == 413
+    assert login(service, "ann", "x" * 1000).status == 401
+
+
+def test_all_bodies_together_have_a_bound(serve):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    before = memory_mib(service)
+    size = (2 << 20) - 4096
+    uploads = [Upload(service, "/api/v1/jobs", size, service.tokens["operator"]) for _ in range(60)]
+    for upload in uploads:
+        upload.send(b"x" * (size - 1))
+    service.call("GET", "/health", role=None)
+    assert memory_mib(service) - before < 100, "120 MiB have come"
+    for upload in uploads:
+        upload.send(b"x")
+    answers = [upload.status() for upload in uploads]
+    assert set(answers) == {400, 503}, answers
+    assert service.request("POST", "/api/v1/jobs", raw=b"x" * size).status == 400, "there is room again"
+
+
+def test_who_may_not_is_told_before_a_body_is_looked_at(serve):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    nonsense = b"x" * 300000
+    assert service.request("POST", "/api/v1/jobs", raw=nonsense, role=None).status == 401
+    assert service.request("POST", "/api/v1/jobs", raw=nonsense, role="viewer").status == 403
+    assert service.request("POST", "/api/v1/jobs", raw=nonsense).status == 400
+    assert service.request("POST", "/nothing/here", raw=nonsense).status == 404
+    assert service.request("POST", "/health", raw=nonsense).status == 405
+    entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
+    assert [(e["user"], e["action"], e["outcome"]) for e in reversed(entries)] == [
+        ("", "job.create", "401"), ("viewer", "job.create", "403"), ("operator", "job.create", "400")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":1,"a":2}', b"\xff\xfe", b"vms: yaml",
