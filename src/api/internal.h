@@ -236,6 +236,8 @@ int job_context_load(struct api *api, struct store *store, struct job_context *r
 void job_context_done(struct job_context *context);
 json_t *job_json(struct job_context *context, const struct store_job *job, bool has_detail,
                  struct err **err);
+json_t *job_disk_json(const struct store_disk *disk, const struct store_progress *p);
+json_t *job_round_json(const struct store_round *round);
 
 /* One migration to begin. */
 struct plan_entry {

@@ -37,8 +37,8 @@ job_context_done(struct job_context *context)
 
 /* ---- its migration --------------------------------------------------------------------------------- */
 
-static json_t *
-disk_json(const struct store_disk *disk, const struct store_progress *p)
+json_t *
+job_disk_json(const struct store_disk *disk, const struct store_progress *p)
 {
     json_t *o = json_object();
 
@@ -58,6 +58,12 @@ disk_json(const struct store_disk *disk, const struct store_progress *p)
     json_object_set_new(o, "progress", json_real(MIN(MAX(p->percent, 0), 100)));
     json_object_set_new(o, "base_copied", json_boolean(disk->is_base_copied));
     json_object_set_new(o, "delta_rounds", json_integer(disk->delta_rounds));
+    json_object_set_new(o, "base_bytes", json_integer((json_int_t)disk->base_bytes));
+    json_object_set_new(o, "base_ms", json_integer((json_int_t)disk->base_ms));
+    json_object_set_new(o, "source_path", json_text(disk->source_path));
+    json_object_set_new(o, "storage_id", json_text(disk->storage_id));
+    json_object_set_new(o, "volume_id", json_text(disk->volume_id));
+    json_object_set_new(o, "verified_at", json_time(disk->verified_at));
     json_object_set_new(o, "verified_bytes", json_integer((json_int_t)disk->verified_bytes));
     json_object_set_new(o, "mismatched_blocks", json_integer((json_int_t)disk->mismatched_blocks));
     return o;
@@ -77,8 +83,8 @@ downtime_json(const struct migration_downtime *d)
         d->max_ms > 0 ? json_integer(d->max_ms) : json_null(), "hopeless", d->is_hopeless);
 }
 
-static json_t *
-round_json(const struct store_round *round)
+json_t *
+job_round_json(const struct store_round *round)
 {
     return json_pack("{s:I, s:o, s:I, s:I, s:I}", "number", (json_int_t)round->number, "began_at",
                      json_time(MAX(round->began_at_ms / 1000, 1)), "changed_bytes",
@@ -204,7 +210,7 @@ add_detail(struct job_context *c, const struct store_job *job, const struct migr
     size_t length;
 
     for (size_t i = 0; i < view->disks.count; i++)
-        json_array_append_new(disks, disk_json(&view->disks.items[i], &view->progress[i]));
+        json_array_append_new(disks, job_disk_json(&view->disks.items[i], &view->progress[i]));
     json_object_set_new(o, "disks", disks);
     json_object_set_new(o, "rounds", list);
     json_object_set_new(o, "downtime", downtime_json(&view->downtime));
@@ -219,7 +225,7 @@ add_detail(struct job_context *c, const struct store_job *job, const struct migr
         return -1;
     for (size_t i = 0; i < rounds.count; i++)
         if (rounds.items[i].number > 0)
-            json_array_append_new(list, round_json(&rounds.items[i]));
+            json_array_append_new(list, job_round_json(&rounds.items[i]));
     vec_done(&rounds);
     return 0;
 }

@@ -135,7 +135,8 @@ add_security(const struct request *r, struct MHD_Response *response)
                   "frame-ancestors %s",
                   other ? other : "", ancestors && *ancestors ? ancestors : "'none'");
 
-    (void)MHD_add_response_header(response, "Content-Security-Policy", policy);
+    if (!pairs_get(&r->answer_headers, "Content-Security-Policy"))
+        (void)MHD_add_response_header(response, "Content-Security-Policy", policy);
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     (void)MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     if (!ancestors || !*ancestors)

@@ -31,7 +31,7 @@ extern const struct command command_run, command_worker, command_status, command
     command_check, command_pause, command_resume, command_bandwidth, command_forget, command_cancel,
     command_rollback, command_cleanup, command_rehearse, command_base_copy, command_delta_sync,
     command_qcow2, command_doctor, command_version, command_help, command_serve, command_user,
-    command_ui;
+    command_ui, command_report;
 
 /* NULL terminated, in the order of help. */
 extern const struct command *const commands[];

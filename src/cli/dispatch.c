@@ -12,29 +12,12 @@
 #define EXIT_USAGE  2
 
 const struct command *const commands[] = {
-    &command_check,
-    &command_run,
-    &command_status,
-    &command_finalize,
-    &command_pause,
-    &command_resume,
-    &command_bandwidth,
-    &command_rehearse,
-    &command_cancel,
-    &command_rollback,
-    &command_forget,
-    &command_cleanup,
-    &command_serve,
-    &command_user,
-    &command_ui,
-    &command_doctor,
-    &command_qcow2,
-    &command_base_copy,
-    &command_delta_sync,
-    &command_help,
-    &command_version,
-    &command_worker,
-    NULL,
+    &command_check,   &command_run,      &command_status,    &command_finalize,
+    &command_pause,   &command_resume,   &command_bandwidth, &command_rehearse,
+    &command_cancel,  &command_rollback, &command_report,    &command_forget,
+    &command_cleanup, &command_serve,    &command_user,      &command_ui,
+    &command_doctor,  &command_qcow2,    &command_base_copy, &command_delta_sync,
+    &command_help,    &command_version,  &command_worker,    NULL,
 };
 
 const struct command *

@@ -482,3 +482,23 @@ store_audit_list(struct store *store, int64_t limit, int64_t offset, struct stor
     }
     return 0;
 }
+
+int
+store_audit_about(struct store *store, const char *subject, int64_t limit, struct store_audits *ret,
+                  struct err **err)
+{
+    CLEANUP(store_finalizep)
+    sqlite3_stmt *stmt =
+        table_select(store, &audit_table, "WHERE subject = ? ORDER BY id LIMIT ?", err);
+
+    *ret = (struct store_audits){0};
+    if (!stmt)
+        return -1;
+    store_bind_text(stmt, 1, subject);
+    sqlite3_bind_int64(stmt, 2, limit);
+    if (READ_ALL(store, &audit_table, stmt, store_audit, ret, err) < 0) {
+        store_audits_done(ret);
+        return -1;
+    }
+    return 0;
+}

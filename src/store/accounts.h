@@ -84,6 +84,9 @@ VEC_DECLARE(store_audits, struct store_audit);
 int store_audit_add(struct store *store, const struct store_audit *entry, struct err **err);
 int store_audit_list(struct store *store, int64_t limit, int64_t offset, struct store_audits *ret,
                      int64_t *ret_total, struct err **err); /* newest first */
+/* The first @limit of those whose subject is @subject. */
+int store_audit_about(struct store *store, const char *subject, int64_t limit,
+                      struct store_audits *ret, struct err **err);
 void store_audits_done(struct store_audits *audits);
 
 #endif

@@ -57,6 +57,7 @@ function Report({ id }: { id: string }) {
     <Loaded query={report}>
       <div className="row no-print" style={{ marginBottom: 12 }}>
         <Button onClick={() => window.print()}>Print</Button>
+        <Button href={url(`/api/v1/jobs/${seg(id)}/report.html`)} target="_blank" rel="noopener">Report (printable)</Button>
         <Button onClick={() => download(`${id}-report.json`, JSON.stringify(report.data, null, 2), "application/json")}>Download JSON</Button>
       </div>
       {s && report.data?.job.kind === "migrate" && (
