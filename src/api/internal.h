@@ -236,7 +236,8 @@ json_t *job_json(struct job_context *context, const struct store_job *job, bool 
 /* One migration to begin. */
 struct plan_entry {
     char *vm_name, *vm_moref, *pool;
-    char *yaml; /* a whole spec file */
+    char *uuid, *datacenter; /* of the spec; NULL: not given */
+    char *yaml;              /* a whole spec file */
 };
 VEC_DECLARE(plan, struct plan_entry);
 void specs_plan_done(struct plan *plan);
@@ -247,6 +248,9 @@ int specs_plan(struct request *r, const json_t *body, const struct config *confi
                struct err **err);
 /* A job id; the caller frees. */
 char *job_new_id(void);
+/* Asks the vCenter of @config, once for all, which VMs @jobs are of: their morefs and its identity.  @plan has an entry
+ * for each.  Where it cannot be asked what is known stays, and the workers find out. */
+void jobs_identify(const struct config *config, const struct plan *plan, struct store_jobs *jobs);
 /* Writes the spec files, adds the jobs, wakes the queue. */
 int jobs_begin(struct request *r, struct store_jobs *jobs, const struct plan *plan,
                struct err **err);

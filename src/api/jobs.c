@@ -316,6 +316,8 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
         make_jobs(r, n, &plan, jobs);
         if (n->kind == JOB_CHECK)
             join_plan(&plan, yaml);
+        else
+            jobs_identify(config, &plan, jobs);
         rc = jobs_begin(r, jobs, &plan, err);
     }
     specs_plan_done(&plan);

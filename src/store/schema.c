@@ -227,6 +227,9 @@ static const char *const steps[] = {
     " action TEXT NOT NULL,"
     " subject TEXT,"
     " outcome TEXT NOT NULL);",
+
+    /* Two environments may be one vCenter. */
+    "ALTER TABLE job ADD COLUMN vcenter_uuid TEXT;",
 };
 
 static int
