@@ -13,9 +13,8 @@
 #include "base/log.h"
 
 #define MAX_CONNECTIONS    4096
-#define CONNECTION_MEMORY  (64U * 1024) /* bounds request line and headers */
+#define CONNECTION_MEMORY  (64U * 1024) /* bounds request line and headers, and so their number */
 #define CONNECTION_SECONDS 60
-#define MAX_HEADERS        100
 #define STEP_MS            500
 
 /* ---- a request --------------------------------------------------------------------------------- */
@@ -48,13 +47,12 @@ on_uri(void *opaque, const char *uri, struct MHD_Connection *connection)
     return r;
 }
 
+/* All of them: a proxy's X-Forwarded-For stands last, behind whatever the client has sent. */
 static enum MHD_Result
 take_pair(void *opaque, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     struct pairs *pairs = opaque;
 
-    if (pairs->count >= MAX_HEADERS)
-        return MHD_NO;
     vec_push(pairs, ((struct pair){xstrdup(name), xstrdup(value ? value : "")}));
     return MHD_YES;
 }
