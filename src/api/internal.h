@@ -35,6 +35,7 @@ struct api {
     bool is_started;
     atomic_bool is_stopping;
     _Atomic int64_t beat_ms; /* of that thread */
+    int resumed_fd;          /* an eventfd: a connection was resumed */
     struct lanes *lanes;
     struct hub *hub;
     struct guard *guard;
@@ -104,6 +105,11 @@ struct route {
     const char *audit;    /* what the audit log calls it; NULL: it changes nothing */
     int (*answer)(struct request *r, struct err **err);
 };
+
+/* ---- server.c ----------------------------------------------------------------------------------- */
+
+/* A suspended connection goes on; from any thread.  It may be freed from then on. */
+void api_resume(struct api *api, struct MHD_Connection *connection);
 
 /* ---- route.c ------------------------------------------------------------------------------------ */
 

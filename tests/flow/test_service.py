@@ -4,6 +4,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -37,6 +38,20 @@ def test_health_needs_nobody_and_everything_else_somebody(serve):
         answer = service.request(method, path, role=None)
         assert answer.status == 401, (path, answer.status)
         assert "detail" in answer.json()
+
+
+def test_an_answer_waits_for_nothing(serve):
+    """An answer comes from another thread than the one with the connections, which must be woken for it."""
+    lab, engine, service = serve(harness.synthetic())
+    def quickest(*request):
+        times = []
+        for _ in range(10):
+            began = time.monotonic()
+            service.request(*request)
+            times.append(time.monotonic() - began)
+        return min(times)
+    assert quickest("GET", "/api/v1/jobs") < 0.25
+    assert quickest("PUT", "/api/v1/waves/one", {}) < 0.25
 
 
 def test_a_job_migrates_a_vm(serve):
