@@ -162,6 +162,7 @@ copy_job(const struct subject *s, int kind, struct store_job *ret)
         .vm_name = xstrdup(from->vm_name),
         .vm_moref = xstrdup(from->vm_moref),
         .vcenter = xstrdup(from->vcenter),
+        .vcenter_uuid = xstrdup(from->vcenter_uuid),
         .cloudstack = xstrdup(from->cloudstack),
         .wave = xstrdup(from->wave),
         .priority = from->priority,

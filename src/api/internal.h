@@ -36,6 +36,7 @@ struct api {
     bool is_started;
     atomic_bool is_stopping;
     _Atomic int64_t beat_ms; /* of that thread */
+    int resumed_fd;          /* an eventfd: a connection was resumed */
     struct lanes *lanes;
     struct hub *hub;
     struct guard *guard;
@@ -106,6 +107,11 @@ struct route {
     const char *audit;    /* what the audit log calls it; NULL: it changes nothing */
     int (*answer)(struct request *r, struct err **err);
 };
+
+/* ---- server.c ----------------------------------------------------------------------------------- */
+
+/* A suspended connection goes on; from any thread.  It may be freed from then on. */
+void api_resume(struct api *api, struct MHD_Connection *connection);
 
 /* ---- route.c ------------------------------------------------------------------------------------ */
 
@@ -242,7 +248,8 @@ json_t *job_round_json(const struct store_round *round);
 /* One migration to begin. */
 struct plan_entry {
     char *vm_name, *vm_moref, *pool;
-    char *yaml; /* a whole spec file */
+    char *uuid, *datacenter; /* of the spec; NULL: not given */
+    char *yaml;              /* a whole spec file */
 };
 VEC_DECLARE(plan, struct plan_entry);
 void specs_plan_done(struct plan *plan);
@@ -253,6 +260,9 @@ int specs_plan(struct request *r, const json_t *body, const struct config *confi
                struct err **err);
 /* A job id; the caller frees. */
 char *job_new_id(void);
+/* Asks the vCenter of @config, once for all, which VMs @jobs are of: their morefs and its identity.  @plan has an entry
+ * for each.  Where it cannot be asked what is known stays, and the workers find out. */
+void jobs_identify(const struct config *config, const struct plan *plan, struct store_jobs *jobs);
 /* Writes the spec files, adds the jobs, wakes the queue. */
 int jobs_begin(struct request *r, struct store_jobs *jobs, const struct plan *plan,
                struct err **err);

@@ -316,6 +316,8 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
         make_jobs(r, n, &plan, jobs);
         if (n->kind == JOB_CHECK)
             join_plan(&plan, yaml);
+        else
+            jobs_identify(config, &plan, jobs);
         rc = jobs_begin(r, jobs, &plan, err);
     }
     if (rc == 0 && n->kind == JOB_MIGRATE && n->wave && *n->wave)

@@ -71,7 +71,7 @@ work(void *opaque)
         else
             route_answer(r);
         r->store = NULL;
-        MHD_resume_connection(connection); /* it may be freed from here on */
+        api_resume(t->lanes->api, connection);
     }
     return NULL;
 }
@@ -102,7 +102,7 @@ lanes_push(struct lanes *lanes, struct request *r)
         answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, busy);
         if (r->gate == GATE_ASKING)
             r->gate = GATE_CLOSED;
-        MHD_resume_connection(r->connection);
+        api_resume(lanes->api, r->connection);
         return;
     }
     vec_push(&q->waiting, r);

@@ -495,8 +495,9 @@ add_plan_job(struct request *r, const struct plan_entry *entry, const char *vcen
 }
 
 static int
-begin_plan(struct request *r, const struct plan *plan, const struct old_start *start,
-           const char *vcenter, const char *cloudstack, struct err **err)
+begin_plan(struct request *r, const struct config *config, const struct plan *plan,
+           const struct old_start *start, const char *vcenter, const char *cloudstack,
+           struct err **err)
 {
     struct store_jobs jobs = {0};
     json_t *ids, *body;
@@ -514,6 +515,7 @@ begin_plan(struct request *r, const struct plan *plan, const struct old_start *s
         add_plan_job(r, &plan->items[i], vcenter, cloudstack, start, &jobs);
         json_array_append_new(ids, json_text(jobs.items[i].job_id));
     }
+    jobs_identify(config, plan, &jobs);
     if (jobs_begin(r, &jobs, plan, err) < 0) {
         store_jobs_done(&jobs);
         json_decref(ids);
@@ -563,7 +565,7 @@ old_begin(struct request *r, const struct old_start *start, struct err **err)
     if (rc == 0 && problems)
         rc = err_set(err, E_REQUEST, "%s", problems);
     if (rc == 0)
-        rc = begin_plan(r, &plan, start, vcenter, cloudstack, err);
+        rc = begin_plan(r, config, &plan, start, vcenter, cloudstack, err);
     specs_plan_done(&plan);
     return rc;
 }

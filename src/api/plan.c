@@ -17,6 +17,8 @@ specs_plan_done(struct plan *plan)
         free(plan->items[i].vm_name);
         free(plan->items[i].vm_moref);
         free(plan->items[i].pool);
+        free(plan->items[i].uuid);
+        free(plan->items[i].datacenter);
         free(plan->items[i].yaml);
     }
     vec_done(plan);
@@ -198,6 +200,8 @@ add_entry(const struct spec *spec, struct plan *plan, json_t *vms)
         .vm_name = xstrdup(spec_label(spec)),
         .vm_moref = xstrdup(spec->vm.moref),
         .pool = xstrdup(spec->target.storage_id),
+        .uuid = xstrdup(spec->vm.uuid),
+        .datacenter = xstrdup(spec->vm.datacenter),
         .yaml = spec_to_yaml(spec),
     };
 

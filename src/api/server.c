@@ -3,9 +3,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
 
 #include "api/internal.h"
 #include "api/webhooks.h"
@@ -14,9 +16,8 @@
 #include "base/log.h"
 
 #define MAX_CONNECTIONS    4096
-#define CONNECTION_MEMORY  (64U * 1024) /* bounds request line and headers */
+#define CONNECTION_MEMORY  (64U * 1024) /* bounds request line and headers, and so their number */
 #define CONNECTION_SECONDS 60
-#define MAX_HEADERS        100
 #define STEP_MS            500
 
 /* ---- a request --------------------------------------------------------------------------------- */
@@ -49,13 +50,12 @@ on_uri(void *opaque, const char *uri, struct MHD_Connection *connection)
     return r;
 }
 
+/* All of them: a proxy's X-Forwarded-For stands last, behind whatever the client has sent. */
 static enum MHD_Result
 take_pair(void *opaque, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     struct pairs *pairs = opaque;
 
-    if (pairs->count >= MAX_HEADERS)
-        return MHD_NO;
     vec_push(pairs, ((struct pair){xstrdup(name), xstrdup(value ? value : "")}));
     return MHD_YES;
 }
@@ -343,17 +343,46 @@ start_daemon(struct api *api, const struct listen_address *at)
         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
-/* A thread of our own runs libmicrohttpd, so that it can be seen to get on. */
+void
+api_resume(struct api *api, struct MHD_Connection *connection)
+{
+    uint64_t one = 1;
+
+    MHD_resume_connection(connection);
+    if (write(api->resumed_fd, &one, sizeof(one)) < 0)
+        log_debug("the thread of connections has been woken already");
+}
+
+/* Until a socket is ready, a connection was resumed, or libmicrohttpd wants to look. */
+static void
+wait_for_http(struct api *api, int epoll_fd)
+{
+    struct pollfd fds[] = {{.fd = epoll_fd, .events = POLLIN},
+                           {.fd = api->resumed_fd, .events = POLLIN}};
+    MHD_UNSIGNED_LONG_LONG wanted = STEP_MS;
+    uint64_t count;
+
+    if (MHD_get_timeout(api->daemon, &wanted) != MHD_YES)
+        wanted = STEP_MS;
+    (void)poll(fds, ARRAY_SIZE(fds), (int)MIN(wanted, (MHD_UNSIGNED_LONG_LONG)STEP_MS));
+    if (fds[1].revents && read(api->resumed_fd, &count, sizeof(count)) < 0)
+        log_debug("another has read it");
+}
+
+/* A thread of our own runs libmicrohttpd, so that it can be seen to get on.  Without one of its own it is not woken
+ * by MHD_resume_connection: hence resumed_fd. */
 static void *
 run_http(void *opaque)
 {
     struct api *api = opaque;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    int epoll_fd = info ? info->epoll_fd : -1;
 
     (void)pthread_setname_np(pthread_self(), "v2c-http");
     while (!api->is_stopping) {
         api->beat_ms = clock_monotonic_ms();
-        if (MHD_run_wait(api->daemon, STEP_MS) != MHD_YES)
-            clock_sleep_ms(STEP_MS);
+        (void)MHD_run(api->daemon);
+        wait_for_http(api, epoll_fd);
     }
     return NULL;
 }
@@ -403,6 +432,8 @@ start_thread(struct api *api, struct err **err)
 {
     int errnum;
 
+    if (api->resumed_fd < 0)
+        return err_set_errno(err, E_MEMORY, errno, "eventfd");
     api->beat_ms = clock_monotonic_ms();
     errnum = pthread_create(&api->thread, NULL, run_http, api);
     if (errnum)
@@ -417,6 +448,7 @@ api_start(const struct api_options *options, struct api **ret_api, struct err **
     struct api *api = xcalloc(1, sizeof(*api));
 
     api->options = *options;
+    api->resumed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     api->guard = guard_new();
     api->hub = hub_new(api);
     api->assets = assets_load(options->ui_dir, options->ui_for);
@@ -464,6 +496,7 @@ api_stop(struct api *api)
     hub_free(api->hub);
     assets_free(api->assets);
     guard_free(api->guard);
+    close_fdp(&api->resumed_fd);
     explicit_bzero(api->key, sizeof(api->key));
     free(api->tls_cert);
     free(api->tls_key);

@@ -117,7 +117,7 @@ wake_up(struct client *client)
     if (!client->is_suspended)
         return;
     client->is_suspended = false;
-    MHD_resume_connection(client->connection);
+    api_resume(client->hub->api, client->connection);
 }
 
 static void

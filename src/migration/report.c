@@ -270,10 +270,12 @@ migration_report_progress(struct migration *m, bool is_last)
 void
 migration_report_vm(struct migration *m)
 {
-    report(m, json_pack("{s:s, s:I, s:o, s:o, s:o, s:s}", "type", "vm", "migration",
+    const char *host = m->vm.host_name, *uuid = vsphere_server_uuid(m->vsphere);
+
+    report(m, json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:s}", "type", "vm", "migration",
                         (json_int_t)m->record.id, "name", json_text(m->record.vm_name), "moref",
-                        json_text(m->record.vm_moref), "host",
-                        json_text(m->vm.host_name ? m->vm.host_name : ""), "stage",
+                        json_text(m->record.vm_moref), "vcenter_uuid", json_text(uuid ? uuid : ""),
+                        "host", json_text(host ? host : ""), "stage",
                         store_stage_name(m->record.stage)));
 }
 

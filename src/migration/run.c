@@ -138,10 +138,20 @@ open_directory(struct migration *m, struct err **err)
     return log_open_file(log, err);
 }
 
+/* Under another spelling of vcenter.host, and maybe another name since. */
+static bool
+is_migrating_it(const struct migration *m, const struct store_migration *other)
+{
+    return other->stage != STAGE_DONE && other->stage != STAGE_ROLLED_BACK &&
+           other->instance_uuid && *other->instance_uuid && m->vm.instance_uuid &&
+           !strcasecmp(other->instance_uuid, m->vm.instance_uuid) &&
+           !strcmp(other->vm_moref, m->vm.moref);
+}
+
 /* The directory may be another migration's: of a VM that another vCenter gave the same name and id, or
  * of this one under another spelling of vcenter.host. */
 static int
-check_directory_is_free(struct migration *m, struct err **err)
+check_no_other(struct migration *m, struct err **err)
 {
     struct store_migrations all = {0};
     int result = 0;
@@ -151,10 +161,15 @@ check_directory_is_free(struct migration *m, struct err **err)
     for (size_t i = 0; i < all.count && result == 0; i++) {
         const struct store_migration *other = &all.items[i];
 
-        if (!other->directory || strcmp(other->directory, m->record.directory))
+        if (is_migrating_it(m, other))
+            err_set(err, E_STORE_FOREIGN,
+                    "%s (%s) is being migrated already, as %s from vCenter %s", m->vm.name,
+                    m->vm.moref, other->vm_name, other->vcenter);
+        else if (other->directory && !strcmp(other->directory, m->record.directory))
+            err_set(err, E_STORE_FOREIGN, "%s belongs to the migration of %s (%s) from vCenter %s",
+                    other->directory, other->vm_name, other->vm_moref, other->vcenter);
+        else
             continue;
-        err_set(err, E_STORE_FOREIGN, "%s belongs to the migration of %s (%s) from vCenter %s",
-                other->directory, other->vm_name, other->vm_moref, other->vcenter);
         result = err_hint(err, "write vcenter.host as it was then, or use another control_dir for "
                                "another vCenter");
     }
@@ -280,7 +295,7 @@ load_record(struct migration *m, bool *ret_is_done, struct err **err)
     err_free(failure);
     m->record.directory =
         migration_directory(m->config->migration.control_dir, m->vm.name, m->vm.moref);
-    if (check_directory_is_free(m, err) < 0 || check_foreign_state(m, ret_is_done, err) < 0)
+    if (check_no_other(m, err) < 0 || check_foreign_state(m, ret_is_done, err) < 0)
         return -1;
     if (*ret_is_done)
         return 0;

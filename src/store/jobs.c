@@ -73,15 +73,16 @@ store_job_state_from_name(const char *name, enum store_job_state *ret)
 #member, COLUMN_##kind, offsetof(struct store_job, member)                                 \
     }
 static const struct column job_columns[] = {
-    JOB(TEXT, job_id),      JOB(INT32, kind),        JOB(INT32, state),
-    JOB(TEXT, vm_name),     JOB(TEXT, vm_moref),     JOB(TEXT, vcenter),
-    JOB(TEXT, cloudstack),  JOB(INT64, migration),   JOB(TEXT, wave),
-    JOB(INT64, priority),   JOB(INT64, created_at),  JOB(INT64, not_before),
-    JOB(INT64, started_at), JOB(INT64, finished_at), JOB(TEXT, created_by),
-    JOB(TEXT, retry_of),    JOB(TEXT, spec_file),    JOB(TEXT, options),
-    JOB(TEXT, pool),        JOB(TEXT, host),         JOB(INT32, wanted),
-    JOB(TEXT, stage),       JOB(INT64, progress),    JOB(INT32, return_code),
-    JOB(TEXT, error),       JOB(TEXT, error_code),   JOB(TEXT, error_hint),
+    JOB(TEXT, job_id),       JOB(INT32, kind),        JOB(INT32, state),
+    JOB(TEXT, vm_name),      JOB(TEXT, vm_moref),     JOB(TEXT, vcenter),
+    JOB(TEXT, cloudstack),   JOB(INT64, migration),   JOB(TEXT, wave),
+    JOB(INT64, priority),    JOB(INT64, created_at),  JOB(INT64, not_before),
+    JOB(INT64, started_at),  JOB(INT64, finished_at), JOB(TEXT, created_by),
+    JOB(TEXT, retry_of),     JOB(TEXT, spec_file),    JOB(TEXT, options),
+    JOB(TEXT, pool),         JOB(TEXT, host),         JOB(INT32, wanted),
+    JOB(TEXT, stage),        JOB(INT64, progress),    JOB(INT32, return_code),
+    JOB(TEXT, error),        JOB(TEXT, error_code),   JOB(TEXT, error_hint),
+    JOB(TEXT, vcenter_uuid),
 };
 static const struct table job_table = {
     .name = "job",
@@ -158,19 +159,20 @@ refuse_second(struct store *store, const struct store_job *job, struct err **err
     if (!excludes_others(job))
         return 0;
     /* Without a moref on either side names decide.  What that misses (a VM by two names, a vCenter under two
-     * ids), the lock of the migration refuses. */
-    stmt =
-        table_select(store, &job_table,
-                     "WHERE " UNFINISHED " AND kind IN (0, 3, 4) AND vcenter = ?1"
-                     " AND (vm_moref = ?2 OR ((vm_moref IS NULL OR ?2 IS NULL) AND vm_name = ?3))"
-                     " AND NOT (?4 = 3 AND kind = 0) LIMIT 1",
-                     err);
+     * ids, while it could not be asked), the second job's worker refuses. */
+    stmt = table_select(
+        store, &job_table,
+        "WHERE " UNFINISHED " AND kind IN (0, 3, 4) AND (vcenter = ?1 OR vcenter_uuid = ?5)"
+        " AND (vm_moref = ?2 OR ((vm_moref IS NULL OR ?2 IS NULL) AND vm_name = ?3))"
+        " AND NOT (?4 = 3 AND kind = 0) LIMIT 1",
+        err);
     if (!stmt)
         return -1;
     store_bind_text(stmt, 1, job->vcenter);
     store_bind_text(stmt, 2, job->vm_moref);
     store_bind_text(stmt, 3, job->vm_name);
     sqlite3_bind_int(stmt, 4, job->kind);
+    store_bind_text(stmt, 5, job->vcenter_uuid);
     if (read_jobs(store, stmt, &found, err) < 0)
         return -1;
     if (found.count) {
@@ -448,7 +450,7 @@ store_job_save(struct store *store, const struct store_job *job, struct err **er
         "UPDATE job SET state = ?, vm_name = ?, vm_moref = ?,"
         " migration = coalesce((SELECT id FROM migration WHERE id = ?), 0), started_at = ?,"
         " finished_at = ?, host = ?, stage = ?, progress = ?, return_code = ?, error = ?,"
-        " error_code = ?, error_hint = ? WHERE id = ?",
+        " error_code = ?, error_hint = ?, vcenter_uuid = ? WHERE id = ?",
         err);
 
     if (!stmt)
@@ -466,7 +468,8 @@ store_job_save(struct store *store, const struct store_job *job, struct err **er
     store_bind_text(stmt, 11, job->error);
     store_bind_text(stmt, 12, job->error_code);
     store_bind_text(stmt, 13, job->error_hint);
-    sqlite3_bind_int64(stmt, 14, job->id);
+    store_bind_text(stmt, 14, job->vcenter_uuid);
+    sqlite3_bind_int64(stmt, 15, job->id);
     return store_run(store, stmt, err);
 }
 

@@ -48,6 +48,7 @@ struct store_job {
     int32_t kind, state; /* enums above */
     char *vm_name, *vm_moref;
     char *vcenter, *cloudstack; /* ids of environments */
+    char *vcenter_uuid;         /* of the server itself: two environments may be one */
     int64_t migration;          /* row; 0 not known */
     char *wave;
     int64_t priority; /* the greater, the sooner */
@@ -66,8 +67,8 @@ VEC_DECLARE(store_jobs, struct store_job);
 void store_job_done(struct store_job *job);
 void store_jobs_done(struct store_jobs *jobs);
 
-/* Adds all of @jobs or none, and sets their rows.  E_JOB_EXISTS when a VM of theirs (vCenter and moref, or
- * name where there is none) has an unfinished job of such a kind that both cannot be. */
+/* Adds all of @jobs or none, and sets their rows.  E_JOB_EXISTS when a VM of theirs (vCenter, by id or
+ * uuid, and moref, or name where there is none) has an unfinished job of such a kind that both cannot be. */
 int store_jobs_add(struct store *store, struct store_jobs *jobs, struct err **err);
 /* E_JOB_NOT_FOUND. */
 int store_job_get(struct store *store, const char *job_id, struct store_job *ret, struct err **err);

@@ -304,6 +304,9 @@ static const char *const steps[] = {
     " error TEXT);"
     "CREATE TABLE transition (" TRANSITION_COLUMNS(
         " id INTEGER PRIMARY KEY AUTOINCREMENT,") ");" TRANSITION_TRIGGERS,
+
+    /* Two environments may be one vCenter. */
+    "ALTER TABLE job ADD COLUMN vcenter_uuid TEXT;",
 };
 
 static int

@@ -248,6 +248,7 @@ take_vm(struct queue *q, struct entry *e, const json_t *report)
     e->row.migration = json_integer_value(json_object_get(report, "migration"));
     replace(&e->row.vm_name, json_string_value(json_object_get(report, "name")));
     replace(&e->row.vm_moref, json_string_value(json_object_get(report, "moref")));
+    replace(&e->row.vcenter_uuid, json_string_value(json_object_get(report, "vcenter_uuid")));
     replace(&e->row.host, json_string_value(json_object_get(report, "host")));
     enter_stage(q, e, json_string_value(json_object_get(report, "stage")));
 }
@@ -344,6 +345,7 @@ add_clean_up(struct queue *q, const struct store_job *job)
         .vm_name = xstrdup(job->vm_name),
         .vm_moref = xstrdup(job->vm_moref),
         .vcenter = xstrdup(job->vcenter),
+        .vcenter_uuid = xstrdup(job->vcenter_uuid),
         .cloudstack = xstrdup(job->cloudstack),
         .migration = job->migration,
         .created_at = clock_wall_s(),

@@ -13,6 +13,10 @@ struct vsphere;
 struct vsphere_selector;
 struct vsphere_vm;
 
+/* vsphere_find_vm for @count VMs, in one reading of the inventory.  For each either ret_morefs[i] or ret_errors[i] is
+ * set; the caller frees both.  On failure, of what concerns all, neither is touched. */
+int vsphere_find_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors,
+                     size_t count, char **ret_morefs, struct err **ret_errors, struct err **err);
 /* vsphere_find_vm and vsphere_read_vm for @count VMs.  For each either ret_vms[i] is filled or
  * ret_errors[i] set; the caller frees both.  On failure, of what concerns all, neither is touched. */
 int vsphere_read_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors,

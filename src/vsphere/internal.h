@@ -30,7 +30,7 @@ struct vsphere {
     /* From RetrieveServiceContent, constant after vsphere_connect. */
     char *version;       /* "8.0.2.0", of the API as we speak it */
     bool has_encryption; /* the API knows config.keyId */
-    char *server_name;
+    char *server_name, *server_uuid;
     char *property_collector, *root_folder, *view_manager, *session_manager, *search_index;
 
     pthread_mutex_t lock; /* one call at a time; guards what follows */

@@ -520,6 +520,17 @@ read_many(struct vsphere *vsphere, const struct vsphere_selector *selectors, siz
     return result;
 }
 
+int
+vsphere_find_vms(struct vsphere *vsphere, const struct vsphere_selector *selectors, size_t count,
+                 char **ret_morefs, struct err **ret_errors, struct err **err)
+{
+    char **datacenters = xcalloc(count + 1, sizeof(*datacenters));
+    int result = find_vms(vsphere, selectors, count, ret_morefs, datacenters, ret_errors, err);
+
+    free_texts(datacenters, count);
+    return result;
+}
+
 /* For one VM the whole inventory need not be read. */
 static int
 read_one(struct vsphere *vsphere, const struct vsphere_selector *selector,

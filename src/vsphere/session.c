@@ -129,13 +129,15 @@ read_service_content(struct vsphere *vsphere, struct err **err)
         .method = "RetrieveServiceContent", .type = "ServiceInstance", .moref = "ServiceInstance"};
     CLEANUP(answer_done) struct answer answer = {0};
     const struct xml_node *content;
-    const char *name;
+    const char *name, *uuid;
 
     if (soap_call_locked(vsphere, &call, &answer, err) < 0)
         return -1;
     content = answer.result;
     name = xml_child_text(xml_child(content, "about"), "fullName");
     vsphere->server_name = xstrdup(name ? name : "vSphere");
+    uuid = xml_child_text(xml_child(content, "about"), "instanceUuid");
+    vsphere->server_uuid = uuid && *uuid ? xstrdup(uuid) : NULL;
     if (take_ref(content, "propertyCollector", &vsphere->property_collector, err) < 0 ||
         take_ref(content, "rootFolder", &vsphere->root_folder, err) < 0 ||
         take_ref(content, "viewManager", &vsphere->view_manager, err) < 0 ||
@@ -294,6 +296,7 @@ vsphere_free(struct vsphere *vsphere)
     free(vsphere->password);
     free(vsphere->version);
     free(vsphere->server_name);
+    free(vsphere->server_uuid);
     free(vsphere->property_collector);
     free(vsphere->root_folder);
     free(vsphere->view_manager);
@@ -325,6 +328,12 @@ const char *
 vsphere_server_name(const struct vsphere *vsphere)
 {
     return vsphere->server_name;
+}
+
+const char *
+vsphere_server_uuid(const struct vsphere *vsphere)
+{
+    return vsphere->server_uuid;
 }
 
 int

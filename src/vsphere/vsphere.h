@@ -47,6 +47,9 @@ void vsphere_freep(struct vsphere **vsphere);
 int vsphere_keep_alive(struct vsphere *vsphere, struct err **err);
 /* "VMware vCenter Server 8.0.2 ..." */
 const char *vsphere_server_name(const struct vsphere *vsphere);
+/* What tells this vCenter from every other, by whatever name it is reached (AboutInfo.instanceUuid of the vSphere API);
+ * NULL of an ESXi host, which has none. */
+const char *vsphere_server_uuid(const struct vsphere *vsphere);
 /* SHA-1 of the server's certificate, for VDDK (see net_server_thumbprint). */
 int vsphere_thumbprint(struct vsphere *vsphere, char ret_sha1[60], struct err **err);
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -37,6 +38,20 @@ def test_health_needs_nobody_and_everything_else_somebody(serve):
         answer = service.request(method, path, role=None)
         assert answer.status == 401, (path, answer.status)
         assert "detail" in answer.json()
+
+
+def test_an_answer_waits_for_nothing(serve):
+    """An answer comes from another thread than the one with the connections, which must be woken for it."""
+    lab, engine, service = serve(harness.synthetic())
+    def quickest(*request):
+        times = []
+        for _ in range(10):
+            began = time.monotonic()
+            service.request(*request)
+            times.append(time.monotonic() - began)
+        return min(times)
+    assert quickest("GET", "/api/v1/jobs") < 0.25
+    assert quickest("PUT", "/api/v1/waves/one", {}) < 0.25
 
 
 def test_a_job_migrates_a_vm(serve):
@@ -157,6 +172,99 @@ def test_a_vm_has_one_unfinished_job(serve):
     service.until_state(retried["id"], "stopped")
     third = service.act(retried["id"], "retry")
     service.until_job(third["id"], lambda j: j["state"] == "waiting", "its spec is not gone with the first")
+
+
+def spec_of(service, **vm):
+    return {**service.spec("web01"), "vm": vm}
+
+
+def other_environment(lab, service):
+    """The same vCenter under another name; (its id, the name)."""
+    address = lab.info["vcenter"]["address"].replace("127.0.0.1", "localhost")
+    assert address != lab.info["vcenter"]["address"]
+    made = service.call("POST", "/api/v1/environments", {
+        "kind": "vcenter", "name": "the same", "address": address, "user": lab.info["vcenter"]["user"],
+        "password": lab.info["vcenter"]["password"], "thumbprint": lab.info["vcenter"]["sha256"]})
+    return made["id"]
+
+
+def refuse(service, body):
+    answer = service.request("POST", "/api/v1/jobs", body)
+    assert answer.status == 409 and answer.json()["code"] == "E_JOB_EXISTS", (answer.status, answer.body)
+
+
+def test_a_vm_is_one_by_whatever_it_is_called(serve):
+    lab, engine, service = serve(harness.synthetic())
+    by_name, by_moref = spec_of(service, name="web01"), spec_of(service, moref=lab.moref("web01"))
+    refuse(service, {"vms": [by_name, by_moref]})
+    assert service.call("GET", "/api/v1/jobs")["total"] == 0, "all or none"
+    other = other_environment(lab, service)
+    [job] = service.call("POST", "/api/v1/jobs", {"vms": [by_name], "not_before": "2099-01-01T00:00:00Z"})
+    assert job["vm_moref"] == lab.moref("web01")
+    refuse(service, {"vms": [by_moref]})
+    refuse(service, {"vms": [by_moref], "vcenter": other})
+    refuse(service, {"vms": [by_name], "vcenter": other})
+    service.act(job["id"], "stop")
+    service.until_state(job["id"], "stopped")
+    service.call("POST", "/api/v1/jobs", {"vms": [by_moref], "vcenter": other})
+
+
+def test_many_vms_are_looked_up_at_once(serve):
+    vms = [harness.synthetic(f"web{i:02}", nics=[{"mac": f"00:50:56:aa:01:{i:02}", "network": "VM Network"}])
+           for i in range(1, 31)]
+    lab, engine, service = serve(*vms)
+    before = lab.calls()
+    jobs = service.call("POST", "/api/v1/jobs", {
+        "vms": [{**service.spec(f"web{i:02}"), "vm": {"name": f"web{i:02}"}} for i in range(1, 31)],
+        "not_before": "2099-01-01T00:00:00Z"})
+    assert [job["vm_moref"] for job in jobs] == [lab.moref(f"web{i:02}") for i in range(1, 31)]
+    after = lab.calls()
+    asked = {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0)}
+    assert asked["vsphere.Login"] == 1 and sum(asked.values()) < 20, asked
+
+
+def test_where_the_vcenter_cannot_be_asked_the_second_job_ends_by_itself(serve):
+    lab, engine, service = serve(harness.synthetic())
+    by_name, by_moref = spec_of(service, name="web01"), spec_of(service, moref=lab.moref("web01"))
+    other = other_environment(lab, service)
+    def dont_answer(times):
+        lab.fault("vsphere.Login", "fail", "SystemError", count=times)
+    dont_answer(1)
+    [first] = service.call("POST", "/api/v1/jobs", {"vms": [by_name]})
+    assert first["vm_moref"] is None
+    running = service.until_job(first["id"], lambda j: j["state"] == "waiting", "deltas")
+    refuse(service, {"vms": [by_moref], "vcenter": other})  # by now its worker has said which VM it is
+    dont_answer(1)
+    refuse(service, {"vms": [by_moref]})
+    dont_answer(1)
+    [second] = service.call("POST", "/api/v1/jobs", {"vms": [by_moref], "vcenter": other})
+    failed = service.until_state(second["id"], "failed", "completed")
+    assert failed["error"]["code"] == "E_STORE_FOREIGN", failed["error"]
+    assert "is being migrated already" in failed["error"]["detail"]
+    assert service.job(first["id"])["state"] == "waiting"
+    assert len(lab.snapshots("web01")) <= 1, "one of its own"
+    assert all(harness.Path(disk["path"]).exists() for disk in running["disks"])
+    service.act(first["id"], "finalize")
+    assert service.until_state(first["id"], "completed", "failed")["state"] == "completed"
+    engine.assert_migrated("web01")
+
+
+def test_two_jobs_of_a_vm_that_nobody_could_tell_are_one_migration(serve):
+    lab, engine, service = serve(harness.synthetic())
+    lab.fault("vsphere.Login", "fail", "SystemError", count=2)
+    later = {"not_before": "2099-01-01T00:00:00Z"}
+    [first] = service.call("POST", "/api/v1/jobs", {"vms": [spec_of(service, name="web01")], **later})
+    [second] = service.call("POST", "/api/v1/jobs", {"vms": [spec_of(service, moref=lab.moref("web01"))], **later})
+    for job in (first, second):
+        service.call("PATCH", f"/api/v1/jobs/{job['id']}", {"not_before": None})
+        if job is first:
+            service.until_job(job["id"], lambda j: j["state"] == "waiting", "deltas")
+    failed = service.until_state(second["id"], "failed", "completed")
+    assert failed["error"]["code"] == "E_LOCKED" and "is migrating this VM" in failed["error"]["detail"], failed
+    assert service.job(first["id"])["state"] == "waiting"
+    service.act(first["id"], "finalize")
+    assert service.until_state(first["id"], "completed", "failed")["state"] == "completed"
+    engine.assert_migrated("web01")
 
 
 def test_waiting_jobs_hold_no_slot(serve):

@@ -89,6 +89,14 @@ def test_nobody_is_locked_out_by_others(person):
         return login(service, "ann", password, headers={"X-Forwarded-For": f"198.51.100.9, {address}"}).status
     assert [seen_from("203.0.113.5") for _ in range(6)] == [401] * 5 + [429]
     assert seen_from("203.0.113.6", PASSWORD) == 200, "the attack came from elsewhere"
+    connection = http.client.HTTPConnection("127.0.0.1", urllib.parse.urlsplit(service.url).port, timeout=30)
+    connection.putrequest("POST", "/api/v1/login")
+    body = json.dumps({"user": "ann", "password": PASSWORD})
+    for name, value in [("X-Forwarded-For", "203.0.113.77"), *[(f"X-{i}", "x") for i in range(150)],
+                        ("Content-Length", str(len(body))), ("X-Forwarded-For", "203.0.113.5")]:
+        connection.putheader(name, value)
+    connection.endheaders(body.encode())
+    assert connection.getresponse().status == 429, "what the proxy has added counts, behind whatever else is sent"
     entries = service.call("GET", "/api/v1/audit", role="admin")["items"]
     assert ("login", "ok", "203.0.113.6") in [(e["action"], e["outcome"], e["address"]) for e in entries]
 

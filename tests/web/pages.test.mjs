@@ -46,6 +46,29 @@ test("a job's page opens from the table", async () => {
   await page.getByRole("tab", { name: "Timeline" }).waitFor();
 });
 
+test("somebody's word about the source is asked for only where it counts", async () => {
+  const id = await page.evaluate(async () => (await (await fetch("/api/v1/jobs?state=failed&limit=1")).json()).items[0].id);
+  let code = "E_VC_CONNECT";
+  await page.route(`**/api/v1/jobs/${id}`, async (route) => {
+    const answer = await route.fetch();
+    const job = await answer.json();
+    await route.fulfill({ response: answer, json: { ...job, error: { ...job.error, code } } });
+  });
+  const retry = async () => {
+    await page.goto(`${base}#/jobs/${id}`);
+    await page.reload();
+    await page.getByRole("button", { name: "Retry", exact: true }).click();
+    await page.getByRole("dialog").getByText("With debug output").waitFor();
+    return page.getByRole("dialog").getByText("the source was neither started");
+  };
+  assert.equal(await (await retry()).count(), 0);
+  code = "E_SOURCE_CHANGED";
+  await (await retry()).click();
+  const sent = page.waitForRequest((request) => request.url().endsWith("/actions/retry"));
+  await page.getByRole("dialog").getByRole("button", { name: "Retry", exact: true }).click();
+  assert.deepEqual((await sent).postDataJSON(), { source_untouched: true });
+});
+
 test("no page had a fault, and the contract was kept", async () => {
   assert.deepEqual(faults, []);
   assert.deepEqual((await (await fetch(`${base}__mock`)).json()).violations, []);
