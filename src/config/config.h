@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "base/vec.h"
 #include "config/parts.h"
 #include "config/rates.h"
@@ -96,6 +97,7 @@ struct config {
         bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
     } storage;
     struct config_webhooks webhooks; /* serve.webhooks */
+    enum log_format log_format;      /* log.format */
     struct config_target defaults;
     struct {
         bool run_virt_v2v;
