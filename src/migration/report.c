@@ -267,9 +267,10 @@ migration_report_progress(struct migration *m, bool is_last)
 void
 migration_report_vm(struct migration *m)
 {
-    report(m, json_pack("{s:s, s:I, s:s, s:s, s:s, s:s}", "type", "vm", "migration",
-                        (json_int_t)m->record.id, "name", m->record.vm_name, "moref",
-                        m->record.vm_moref, "host", m->vm.host_name ? m->vm.host_name : "", "stage",
+    report(m, json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s}", "type", "vm", "migration_id",
+                        m->record.migration_id, "migration", (json_int_t)m->record.id, "name",
+                        m->record.vm_name, "moref", m->record.vm_moref, "host",
+                        m->vm.host_name ? m->vm.host_name : "", "stage",
                         store_stage_name(m->record.stage)));
 }
 
