@@ -121,7 +121,7 @@ delivery_of(const struct config_webhook *webhook, const struct store_transition 
             struct delivery *ret)
 {
     int event = MIN(MAX(t->event, 0), TRANSITION_MAX_ - 1);
-    CLEANUP(free_charp) char *link = xasprintf("/jobs/%s", t->job_id);
+    CLEANUP(free_charp) char *link = xasprintf("/#/jobs/%s", t->job_id);
     json_t *o = json_object();
 
     ret->event = event_types[event];

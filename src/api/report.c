@@ -207,22 +207,48 @@ add_person(json_t *people, int64_t at, const char *user, const char *action, con
                                             json_text(action), "job_id", json_text(job_id)));
 }
 
+/* By the existing tool's paths a VM is named by its name or moref; an ambiguous one was refused there. */
+static bool
+is_of_job(const struct store_audit *audit, const struct store_job *job)
+{
+    if (audit->outcome[0] != '2') /* the status of what was done */
+        return false;
+    if (!strcmp(audit->subject, job->job_id))
+        return true;
+    return !strncmp(audit->action, "job.", 4) && audit->at >= job->created_at &&
+           (!job->finished_at || audit->at <= job->finished_at);
+}
+
+static int
+add_people_about(struct store *store, const struct store_job *job, const char *subject,
+                 json_t *people, struct err **err)
+{
+    struct store_audits audits = {0};
+
+    if (!subject)
+        return 0;
+    if (store_audit_about(store, subject, MAX_PEOPLE, &audits, err) < 0)
+        return -1;
+    for (size_t i = 0; i < audits.count; i++)
+        if (is_of_job(&audits.items[i], job))
+            add_person(people, audits.items[i].at, audits.items[i].user, audits.items[i].action,
+                       job->job_id);
+    store_audits_done(&audits);
+    return 0;
+}
+
 static int
 add_people_of_job(struct store *store, const struct store_job *job, json_t *people,
                   struct err **err)
 {
-    struct store_audits audits = {0};
     CLEANUP(free_charp)
     char *begun = xasprintf("job.create: %s", store_job_kind_name((enum store_job_kind)job->kind));
 
     add_person(people, job->created_at, job->created_by, begun, job->job_id);
-    if (store_audit_about(store, job->job_id, MAX_PEOPLE, &audits, err) < 0)
+    if (add_people_about(store, job, job->job_id, people, err) < 0 ||
+        add_people_about(store, job, job->vm_moref, people, err) < 0 ||
+        add_people_about(store, job, job->vm_name, people, err) < 0)
         return -1;
-    for (size_t i = 0; i < audits.count; i++)
-        if (audits.items[i].outcome[0] == '2') /* the status of what was done */
-            add_person(people, audits.items[i].at, audits.items[i].user, audits.items[i].action,
-                       job->job_id);
-    store_audits_done(&audits);
     return 0;
 }
 

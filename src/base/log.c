@@ -10,7 +10,9 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/log_render.h"
 #include "base/str.h"
 #include "base/util.h"
 
@@ -23,17 +25,51 @@ static char tag[128];            /* guarded by lock */
 static bool is_stderr_on = true; /* guarded by lock */
 static _Atomic(int) least = -1;  /* -1: V2C_LOG not yet read */
 
+static _Atomic(int) format = LOG_TEXT;
+
 static const char *const level_words[] = {"debug", "info", "warning", "error"};
+static const char *const format_words[] = {"text", "json", "journald"};
+
+static bool
+find_word(const char *const *words, size_t count, const char *word, int *ret)
+{
+    for (size_t i = 0; word && i < count; i++)
+        if (!strcasecmp(word, words[i])) {
+            *ret = (int)i;
+            return true;
+        }
+    return false;
+}
+
+bool
+log_level_from_name(const char *name, enum log_level *ret)
+{
+    int index;
+
+    if (!find_word(level_words, ARRAY_SIZE(level_words), name, &index))
+        return false;
+    *ret = (enum log_level)index;
+    return true;
+}
+
+bool
+log_format_from_name(const char *name, enum log_format *ret)
+{
+    int index;
+
+    if (!find_word(format_words, ARRAY_SIZE(format_words), name, &index))
+        return false;
+    *ret = (enum log_format)index;
+    return true;
+}
 
 static enum log_level
 level_from_environment(void)
 {
-    const char *word = getenv("V2C_LOG");
+    enum log_level level = LOG_INFO;
 
-    for (size_t i = 0; word && i < ARRAY_SIZE(level_words); i++)
-        if (!strcasecmp(word, level_words[i]))
-            return (enum log_level)i;
-    return LOG_INFO;
+    (void)log_level_from_name(getenv("V2C_LOG"), &level);
+    return level;
 }
 
 static enum log_level
@@ -112,15 +148,46 @@ write_line(int fd, const char *stamp, const char *tag_text, const char *prefix, 
     str_done(&line);
 }
 
-void
-log_write(enum log_level level, const char *fmt, ...)
+/* Under the lock.  What cannot be told to the journal is told as text: it must not get lost. */
+static void
+write_stderr(const struct log_record *record, const char *stamp, const char *prefix)
+{
+    enum log_format how = log_format();
+    struct str line = STR_INIT(LOG_RENDER_MAX);
+
+    if (how == LOG_JSON) {
+        log_render_json(&line, record);
+        write_all(STDERR_FILENO, line.data, line.length);
+    } else if (how != LOG_JOURNALD || !log_send_journal(record)) {
+        write_line(STDERR_FILENO, stamp, tag, prefix, record->text);
+    }
+    str_done(&line);
+}
+
+static void
+write_record(const struct log_record *record)
 {
     static const char *const prefixes[] = {"debug: ", "", "warning: ", "error: "};
-    CLEANUP(free_charp) char *text = NULL;
-    int saved_errno = errno;
+    time_t now = (time_t)(record->at_ms / 1000);
     char stamp[64];
     struct tm tm;
-    time_t now;
+
+    gmtime_r(&now, &tm);
+    strftime(stamp, sizeof(stamp), "[%Y-%m-%d %H:%M:%S] ", &tm);
+    SCOPE_LOCK(&lock);
+    if (is_stderr_on)
+        write_stderr(record, stamp, prefixes[record->level]);
+    if (file_fd >= 0)
+        write_line(file_fd, stamp, "", prefixes[record->level], record->text);
+}
+
+void
+log_write_at(const char *file, int line, const struct log_fields *fields, enum log_level level,
+             const char *fmt, ...)
+{
+    static const struct log_fields none;
+    CLEANUP(free_charp) char *text = NULL;
+    int saved_errno = errno;
     va_list args;
 
     if (level < least_level())
@@ -129,26 +196,40 @@ log_write(enum log_level level, const char *fmt, ...)
     if (vasprintf(&text, fmt, args) < 0)
         abort();
     va_end(args);
-    now = time(NULL);
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof(stamp), "[%Y-%m-%d %H:%M:%S] ", &tm);
-    {
-        SCOPE_LOCK(&lock);
-        if (is_stderr_on)
-            write_line(STDERR_FILENO, stamp, tag, prefixes[level], text);
-        if (file_fd >= 0)
-            write_line(file_fd, stamp, "", prefixes[level], text);
-    }
+    write_record(&(struct log_record){.at_ms = clock_wall_ms(),
+                                      .level = level,
+                                      .level_name = level_words[level],
+                                      .file = file,
+                                      .line = line,
+                                      .fields = fields ? fields : &none,
+                                      .text = text});
     errno = saved_errno;
 }
 
 void
-log_err(enum log_level level, const struct err *err, const char *what)
+log_err_at(const char *file, int line, enum log_level level, const struct err *err,
+           const char *what)
 {
+    const struct log_fields fields = {.code = err_code_name(err_code(err))};
     const char *hint = err_hint_text(err);
 
-    log_write(level, "%s: %s%s%s", what, err_message(err), hint ? "\nhint: " : "",
-              hint ? hint : "");
+    log_write_at(file, line, &fields, level, "%s: %s%s%s", what, err_message(err),
+                 hint ? "\nhint: " : "", hint ? hint : "");
+}
+
+enum log_format
+log_format(void)
+{
+    return (enum log_format)atomic_load(&format);
+}
+
+int
+log_set_format(enum log_format how, struct err **err)
+{
+    if (how == LOG_JOURNALD && log_open_journal(err) < 0)
+        return -1;
+    atomic_store(&format, (int)how);
+    return 0;
 }
 
 void

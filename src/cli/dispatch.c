@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "cli/command.h"
 #include "cli/told.h"
@@ -42,6 +43,13 @@ print_error(const struct command *command, const struct err *err)
 {
     const char *hint = err_hint_text(err);
 
+    if (log_format() != LOG_TEXT) {
+        const struct log_fields fields = {.code = err_code_name(err_code(err))};
+
+        log_with(&fields, LOG_ERROR, "%s failed: %s%s%s", command->name, err_message(err),
+                 hint ? "\nhint: " : "", hint ? hint : "");
+        return;
+    }
     fprintf(stderr, "%s failed: %s\n", command->name, err_message(err));
     while (hint && *hint) {
         int length = (int)strcspn(hint, "\n");

@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 
 #include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "base/vec.h"
 #include "cli/text.h"
@@ -29,7 +31,8 @@ struct shown_vm {
     enum display_state state;
     char stage[160];
     bool is_paused;
-    char note[1024]; /* the last thing that it said */
+    char note[1024];                    /* the last thing that it said */
+    char moref[160], migration_id[640]; /* for a log for programs */
     VEC_DECLARE(, struct shown_disk)
     disks;
     json_t *summary; /* owned; NULL when there is none */
@@ -348,6 +351,13 @@ print_stamped(struct display *display, const char *text)
     print_line(display, stamp, text);
 }
 
+static struct log_fields
+fields_of(const struct shown_vm *vm)
+{
+    return (struct log_fields){
+        .vm = vm->label, .moref = vm->moref, .migration_id = vm->migration_id, .stage = vm->stage};
+}
+
 void
 display_line(struct display *display, const char *fmt, ...)
 {
@@ -357,8 +367,41 @@ display_line(struct display *display, const char *fmt, ...)
     va_start(args, fmt);
     str_vappendf(&text, fmt, args);
     va_end(args);
-    print_line(display, "", str_text(&text));
+    if (log_format() != LOG_TEXT)
+        log_info("%s", str_text(&text));
+    else
+        print_line(display, "", str_text(&text));
     str_done(&text);
+}
+
+void
+display_vm_line(struct display *display, size_t vm, const struct err *error, const char *fmt, ...)
+{
+    struct log_fields fields = fields_of(&display->vms[vm]);
+    struct str text = STR_INIT(64 * KIB);
+    va_list args;
+
+    va_start(args, fmt);
+    str_vappendf(&text, fmt, args);
+    va_end(args);
+    if (error)
+        fields.code = err_code_name(err_code(error));
+    if (log_format() != LOG_TEXT)
+        log_with(&fields, error ? LOG_ERROR : LOG_INFO, "%s", str_text(&text));
+    else
+        print_line(display, "", str_text(&text));
+    str_done(&text);
+}
+
+static void
+relay_log(const struct shown_vm *vm, const char *level_name, const char *text)
+{
+    struct log_fields fields = fields_of(vm);
+    enum log_level level = LOG_INFO;
+
+    (void)log_level_from_name(level_name, &level);
+    fields.room = "migration";
+    log_with(&fields, level, "%s", text);
 }
 
 static void
@@ -368,6 +411,10 @@ take_log(struct display *display, size_t vm, const char *level, const char *text
     struct str line = STR_INIT(REPORT_MAX);
 
     copy_clean(v->note, sizeof(v->note), text);
+    if (log_format() != LOG_TEXT) {
+        relay_log(v, level, text);
+        return;
+    }
     str_appendf(&line, "[%s] ", v->label);
     if (level && strcmp(level, "info") != 0)
         str_appendf(&line, "%s: ", level);
@@ -390,6 +437,13 @@ display_report(struct display *display, size_t vm, const json_t *report)
     } else if (!strcmp(type, "stage")) {
         copy_clean(v->stage, sizeof(v->stage), json_string_value(json_object_get(report, "stage")));
         v->disks.count = 0; /* what was copied belongs to the stage before */
+    } else if (!strcmp(type, "vm")) {
+        copy_clean(v->moref, sizeof(v->moref), json_string_value(json_object_get(report, "moref")));
+        copy_clean(v->migration_id, sizeof(v->migration_id),
+                   json_string_value(json_object_get(report, "migration_id")));
+        if (log_format() != LOG_TEXT) /* on a terminal it is one that was entered */
+            copy_clean(v->stage, sizeof(v->stage),
+                       json_string_value(json_object_get(report, "stage")));
     } else if (!strcmp(type, "pause")) {
         v->is_paused = json_is_true(json_object_get(report, "paused"));
         v->disks.count = 0; /* nothing is being copied */
@@ -399,6 +453,15 @@ display_report(struct display *display, size_t vm, const json_t *report)
         json_decref(v->summary);
         v->summary = json_deep_copy(report);
     }
+}
+
+static void
+print_progress(struct display *display, const struct shown_vm *vm, const char *text)
+{
+    if (log_format() != LOG_TEXT)
+        relay_log(vm, "info", text);
+    else
+        print_stamped(display, text);
 }
 
 static void
@@ -414,9 +477,10 @@ tell_plainly(struct display *display, size_t vm)
          all.percent < v->told_percent)) {
         v->told_ms = now;
         v->told_percent = all.percent;
-        str_appendf(&text, "[%s] ", v->label);
+        if (log_format() == LOG_TEXT)
+            str_appendf(&text, "[%s] ", v->label);
         if (display_describe(display, vm, &text))
-            print_stamped(display, str_text(&text));
+            print_progress(display, v, str_text(&text));
     }
     str_done(&text);
 }

@@ -1,6 +1,8 @@
 /* What `run` shows of its workers: on a terminal a block of bars that is redrawn in place, with log
  * lines running by above it; elsewhere plain lines, and a line of progress now and then.
  *
+ * With a log for programs (base/log.h) it draws nothing, and every line is one of the log.
+ *
  * Everything that workers say may hold text chosen by a guest or server, so control characters never
  * reach the terminal. */
 #ifndef V2C_CLI_DISPLAY_H
@@ -15,6 +17,7 @@
 #include "base/str.h"
 
 struct display;
+struct err;
 
 enum display_state {
     DISPLAY_WAITING,
@@ -35,6 +38,9 @@ void display_report(struct display *display, size_t vm, const json_t *report);
 /* A line for people: above the bars, or just printed. */
 void display_line(struct display *display, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same of one VM; @error (may be NULL) is what a log for programs says of it beside the text. */
+void display_vm_line(struct display *display, size_t vm, const struct err *error, const char *fmt,
+                     ...) __attribute__((format(printf, 4, 5)));
 /* Draws, when it is time; call it a few times a second. */
 void display_tick(struct display *display);
 

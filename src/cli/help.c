@@ -22,7 +22,8 @@ static const char *const topics[][2] = {
      "V2C_VDDK_MAX_OPEN: disks of VMware open at once, for the whole program (8); final "
      "syncs do not wait for it.\n\n"
      "V2C_ENABLE_EXPERT_COMMANDS: 1, true, yes or on: allows base-copy and delta-sync.\n\n"
-     "V2C_LOG: debug, info, warning or error: the least that is logged."},
+     "V2C_LOG: debug, info, warning or error: the least that is logged. How it looks: --log-format "
+     "of run and serve."},
     {"FILES",
      "config.yaml in the current directory, else ../config.yaml: the configuration.\n\n"
      "/var/lib/vm-migrator: where state is kept (migration.control_dir): v2c.db, and for each VM a "

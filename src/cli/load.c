@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cli/log_choice.h"
 
 static void
 show_warnings(const char *warnings)
@@ -31,6 +32,8 @@ load_all(const struct load_request *request, struct config **ret_config,
     if (request->specs->count == 0)
         return err_set(err, E_USAGE, "at least one --spec is needed");
     if (config_load(request->config_path, request->is_lenient, &config, &config_warnings, err) < 0)
+        return -1;
+    if (request->chooses_log && log_choose(request->log_format, config, err) < 0)
         return -1;
     show_warnings(config_warnings);
     if (spec_load_all(request->specs->items, request->specs->count, config, &request->overrides,

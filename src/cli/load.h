@@ -11,6 +11,8 @@ struct load_request {
     const char *config_path;
     struct spec_overrides overrides;
     bool is_lenient;
+    bool chooses_log;       /* as @log_format says, else as the configuration does */
+    const char *log_format; /* of the command line; NULL: not given */
 };
 
 /* Logs the warnings.  E_USAGE without a spec, E_CONFIG for what is wrong or missing; what was loaded of

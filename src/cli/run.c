@@ -10,12 +10,13 @@
 #include "cli/command.h"
 #include "cli/display.h"
 #include "cli/load.h"
+#include "cli/log_choice.h"
 #include "config/config.h"
 #include "supervisor/supervisor.h"
 
 struct run_values {
     struct words specs;
-    const char *config, *verify, *untouched;
+    const char *config, *verify, *untouched, *log_format;
     int64_t readers, parallel_vms, parallel_disks;
     bool run_virt_v2v, override_run_virt_v2v, lenient, allow_past_finalize;
 };
@@ -46,8 +47,8 @@ static const struct option_def run_options[] = {
            "Begin even when finalize_at has passed: cut over right after the base copy."),
     OPTION("source-untouched", OPTION_TEXT, untouched, "MOREF",
            "That VM was edited or moved after its conversion, and neither started nor written; for "
-           "jobs of "
-           "`serve` a retry takes the same word."),
+           "jobs of `serve` a retry takes the same word."),
+    OPTION("log-format", OPTION_TEXT, log_format, "text|json|journald", LOG_CHOICE_HELP),
     OPTION_END,
 };
 
@@ -144,7 +145,8 @@ run_init(struct run *run, const struct run_values *v, const char *config,
         run->jobs[i] = (struct supervisor_job){.label = run->labels[i],
                                                .argv = (const char *const *)run->argv[i].items};
     }
-    run->display = display_new(stderr, isatty(STDERR_FILENO) == 1, run->labels, count);
+    run->display = display_new(stderr, log_format() == LOG_TEXT && isatty(STDERR_FILENO) == 1,
+                               run->labels, count);
 }
 
 static void
@@ -172,13 +174,14 @@ on_ended(struct run *run, size_t job, const struct err *error)
 
     display_set_state(run->display, job, error ? DISPLAY_FAILED : DISPLAY_DONE);
     if (!error)
-        display_line(run->display, "[run] completed VM workflow: %s", label);
+        display_vm_line(run->display, job, NULL, "[run] completed VM workflow: %s", label);
     if (!error && display_summary(run->display, job, &summary))
-        display_line(run->display, "[run] %s: %s", label, str_text(&summary));
-    if (error && run->count > 1) /* the only one's error ends the program, and is said then */
-        display_line(run->display, "[run] %s VM workflow: %s: %s",
-                     err_code(error) == E_CANCELLED ? "stopped" : "failed", label,
-                     err_message(error));
+        display_vm_line(run->display, job, NULL, "[run] %s: %s", label, str_text(&summary));
+    /* The only one's error ends the program, and is said then. */
+    if (error && (run->count > 1 || log_format() != LOG_TEXT))
+        display_vm_line(run->display, job, error, "[run] %s VM workflow: %s: %s",
+                        err_code(error) == E_CANCELLED ? "stopped" : "failed", label,
+                        err_message(error));
     str_done(&summary);
 }
 
@@ -191,7 +194,8 @@ on_event(void *opaque, const struct supervisor_event *event)
     case SUPERVISOR_STARTED:
         display_set_state(run->display, event->job, DISPLAY_RUNNING);
         if (!run->has_started[event->job])
-            display_line(run->display, "[run] starting VM workflow: %s", run->labels[event->job]);
+            display_vm_line(run->display, event->job, NULL, "[run] starting VM workflow: %s",
+                            run->labels[event->job]);
         run->has_started[event->job] = true;
         break;
     case SUPERVISOR_REPORT:
@@ -199,9 +203,9 @@ on_event(void *opaque, const struct supervisor_event *event)
         break;
     case SUPERVISOR_RESTART:
         display_set_state(run->display, event->job, DISPLAY_RESTARTING);
-        display_line(run->display, "[run] %s: %s; starting it again in %d s",
-                     run->labels[event->job], err_message(event->error),
-                     (event->delay_ms + 999) / 1000);
+        display_vm_line(run->display, event->job, event->error,
+                        "[run] %s: %s; starting it again in %d s", run->labels[event->job],
+                        err_message(event->error), (event->delay_ms + 999) / 1000);
         break;
     case SUPERVISOR_ENDED:
         on_ended(run, event->job, event->error);
@@ -241,12 +245,14 @@ run_run(void *opaque, const struct words *words, struct err **err)
                       .parallel_disks = v->parallel_disks > 0 ? v->parallel_disks : -1,
                       .run_virt_v2v = v->override_run_virt_v2v ? v->run_virt_v2v : -1},
         .is_lenient = v->lenient,
+        .chooses_log = true,
+        .log_format = v->log_format,
     };
     struct spec_list specs = {0};
     struct run run;
     int rc;
 
-    if (load_all(&request, &config, &specs, err) < 0) {
+    if (log_choose_early(v->log_format, err) < 0 || load_all(&request, &config, &specs, err) < 0) {
         spec_list_done(&specs);
         return -1;
     }

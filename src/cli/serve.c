@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/command.h"
+#include "cli/log_choice.h"
 #include "cli/notify.h"
 #include "config/config.h"
 #include "store/accounts.h"
@@ -22,7 +23,7 @@
 
 struct serve_values {
     const char *config, *listen, *allow_origins, *frame_ancestors, *engine_bin, *control_dir,
-        *specs_dir, *workdir, *tls_cert, *tls_key, *ui_dir;
+        *specs_dir, *workdir, *tls_cert, *tls_key, *ui_dir, *log_format;
     int64_t max_workers;
     bool insecure_http;
 };
@@ -60,6 +61,7 @@ static const struct option_def serve_options[] = {
     OPTION("engine-bin", OPTION_TEXT, engine_bin, "FILE",
            "Program that runs jobs, instead of this one."),
     OPTION("ui-dir", OPTION_TEXT, ui_dir, "DIR", "The UI's files, instead of the installed ones."),
+    OPTION("log-format", OPTION_TEXT, log_format, "text|json|journald", LOG_CHOICE_HELP),
     OPTION_END,
 };
 
@@ -157,8 +159,9 @@ prepare(const struct serve_values *v, struct setup *ret, struct err **err)
     CLEANUP(free_charp) char *warnings = NULL;
     const char *specs_dir;
 
-    if (config_load(config_path, false, &config, &warnings, err) < 0 ||
-        config_check_serve(config, err) < 0)
+    if (log_choose_early(v->log_format, err) < 0 ||
+        config_load(config_path, false, &config, &warnings, err) < 0 ||
+        log_choose(v->log_format, config, err) < 0 || config_check_serve(config, err) < 0)
         return -1;
     if (warnings && *warnings)
         log_warning("%s", warnings);
@@ -230,6 +233,18 @@ on_tick(void *opaque)
     was_alive = is_alive;
 }
 
+/* As the existing tool says it, where people read. */
+static void
+say_listening(const struct api *api)
+{
+    if (log_format() != LOG_TEXT)
+        log_info("[serve] API listening on %s (control_dir=%s)", api_address(api),
+                 api_control_dir(api));
+    else
+        fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
+                api_control_dir(api));
+}
+
 /* The control directory is ours now. */
 static int
 on_begin(void *opaque, struct err **err)
@@ -238,8 +253,7 @@ on_begin(void *opaque, struct err **err)
 
     if (api_begin(api, err) < 0)
         return -1;
-    fprintf(stderr, "[serve] API listening on %s (control_dir=%s)\n", api_address(api),
-            api_control_dir(api));
+    say_listening(api);
     notify_send("READY=1");
     return 0;
 }

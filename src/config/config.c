@@ -375,6 +375,20 @@ decode_storage(const struct node *root, struct config *config, struct problems *
 }
 
 static void
+decode_log(const struct node *root, struct config *config, struct problems *problems)
+{
+    static const char *const keys[] = {"format", NULL};
+    static const char *const formats[] = {"text", "json", "journald",
+                                          NULL}; /* of enum log_format */
+    const struct node *map = node_decode_map(root, "log", problems);
+    int format = LOG_TEXT;
+
+    node_check_keys(map, keys, problems);
+    node_decode_word(map, "format", formats, &format, problems);
+    config->log_format = (enum log_format)format;
+}
+
+static void
 decode_serve(const struct node *root, struct config *config, struct problems *problems)
 {
     static const char *const keys[] = {"trusted_proxies", "webhooks", NULL};
@@ -399,7 +413,8 @@ static void
 decode_config(const struct node *root, struct config *config, struct problems *problems)
 {
     static const char *const keys[] = {"vcenter", "migration", "cloudstack", "cloudstack_defaults",
-                                       "virt",    "storage",   "serve",      NULL};
+                                       "virt",    "storage",   "serve",      "log",
+                                       NULL};
     const struct node *defaults;
 
     if (node_kind(root) != NODE_MAP && node_kind(root) != NODE_NULL) {
@@ -413,6 +428,7 @@ decode_config(const struct node *root, struct config *config, struct problems *p
     decode_virt(root, config, problems);
     decode_storage(root, config, problems);
     decode_serve(root, config, problems);
+    decode_log(root, config, problems);
     defaults = node_decode_map(root, "cloudstack_defaults", problems);
     node_check_keys(defaults, target_keys(false), problems);
     target_decode(defaults, &config->defaults, problems);

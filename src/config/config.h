@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/ip.h"
+#include "base/log.h"
 #include "base/vec.h"
 #include "config/parts.h"
 #include "config/rates.h"
@@ -96,10 +96,8 @@ struct config {
         bool is_userspace_nfs; /* NFS pools are written without a mount */
         bool allows_unmounted; /* a SharedMountPoint may be a directory like any other */
     } storage;
-    struct {
-        struct ip_ranges trusted_proxies; /* whose X-Forwarded-For the web service believes */
-        struct config_webhooks webhooks;
-    } serve;
+    struct config_serve serve;
+    enum log_format log_format; /* log.format */
     struct config_target defaults;
     struct {
         bool run_virt_v2v;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/ip.h"
 #include "base/vec.h"
 
 /* How VDDK is used: `migration.vddk`. */
@@ -37,5 +38,11 @@ struct config_webhook {
     struct config_words events, waves, environments; /* those told of; empty: all */
 };
 VEC_DECLARE(config_webhooks, struct config_webhook);
+
+/* `serve` */
+struct config_serve {
+    struct ip_ranges trusted_proxies; /* whose X-Forwarded-For the web service believes */
+    struct config_webhooks webhooks;
+};
 
 #endif

@@ -272,11 +272,12 @@ migration_report_vm(struct migration *m)
 {
     const char *host = m->vm.host_name, *uuid = vsphere_server_uuid(m->vsphere);
 
-    report(m, json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:s}", "type", "vm", "migration",
-                        (json_int_t)m->record.id, "name", json_text(m->record.vm_name), "moref",
-                        json_text(m->record.vm_moref), "vcenter_uuid", json_text(uuid ? uuid : ""),
-                        "host", json_text(host ? host : ""), "stage",
-                        store_stage_name(m->record.stage)));
+    report(m,
+           json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:s}", "type", "vm", "migration_id",
+                     json_text(m->record.migration_id), "migration", (json_int_t)m->record.id,
+                     "name", json_text(m->record.vm_name), "moref", json_text(m->record.vm_moref),
+                     "vcenter_uuid", json_text(uuid ? uuid : ""), "host",
+                     json_text(host ? host : ""), "stage", store_stage_name(m->record.stage)));
 }
 
 void

@@ -26,6 +26,7 @@ struct entry {
     struct queue_words argv, environment;
     char *label; /* of the process: the row's name may be replaced by what the worker reports */
     int output_fd, error_fd;
+    char *migration_id; /* for the log; NULL: not known */
     int64_t persisted_ms;
     struct queue_live live;
     bool is_over; /* it has ended, and that could not be written yet */
@@ -60,6 +61,7 @@ entry_free(struct entry *e)
 {
     store_job_done(&e->row);
     free(e->label);
+    free(e->migration_id);
     words_done(&e->argv);
     words_done(&e->environment);
     close_fdp(&e->output_fd);
@@ -76,16 +78,25 @@ find_entry(const struct queue *q, int64_t row)
     return NULL;
 }
 
+/* What the log says of a job beside its text. */
+static struct log_fields
+fields_of(const struct store_job *job)
+{
+    return (struct log_fields){
+        .vm = job->vm_name, .moref = job->vm_moref, .job_id = job->job_id, .stage = job->stage};
+}
+
 /* Nothing of a running migration depends on it: what cannot be written now is written next time.  How a job
  * has ended is written until it stands there (retry_saves). */
 static int
 save(struct queue *q, const struct store_job *job)
 {
     CLEANUP(err_freep) struct err *failure = NULL;
+    const struct log_fields fields = fields_of(job);
     int rc = store_job_save(q->store, job, &failure);
 
     if (rc < 0)
-        log_warning("job %s: %s", job->job_id, err_message(failure));
+        log_with(&fields, LOG_WARNING, "job %s: %s", job->job_id, err_message(failure));
     if (q->options->on_change)
         q->options->on_change(q->options->opaque, job);
     return rc;
@@ -192,14 +203,17 @@ prepare(struct queue *q, struct entry *e, struct err **err)
 static int
 end_failed(struct queue *q, struct store_job *job, const struct err *error)
 {
+    struct log_fields fields = fields_of(job);
+
+    fields.code = err_code_name(err_code(error));
     job->state = JOB_FAILED;
     job->finished_at = clock_wall_s();
     job->return_code = job->return_code ? job->return_code : 1;
     replace(&job->error, err_message(error));
     replace(&job->error_code, err_code_name(err_code(error)));
     replace(&job->error_hint, err_hint_text(error));
-    log_warning("[job %s] %s of %s failed: %s", job->job_id, store_job_kind_name(job->kind),
-                job->vm_name, job->error);
+    log_with(&fields, LOG_WARNING, "[job %s] %s of %s failed: %s", job->job_id,
+             store_job_kind_name(job->kind), job->vm_name, job->error);
     return save(q, job);
 }
 
@@ -209,6 +223,7 @@ start(struct queue *q, struct store_job *job)
 {
     CLEANUP(err_freep) struct err *failure = NULL;
     struct entry *e = xcalloc(1, sizeof(*e));
+    struct log_fields fields;
 
     e->row = *job;
     *job = (struct store_job){0};
@@ -222,8 +237,9 @@ start(struct queue *q, struct store_job *job)
     e->row.state = queue_stage_waits(e->row.stage) ? JOB_WAITING : JOB_RUNNING;
     if (!e->row.started_at)
         e->row.started_at = clock_wall_s();
-    log_info("[job %s] %s of %s begins", e->row.job_id, store_job_kind_name(e->row.kind),
-             e->row.vm_name);
+    fields = fields_of(&e->row);
+    log_with(&fields, LOG_INFO, "[job %s] %s of %s begins", e->row.job_id,
+             store_job_kind_name(e->row.kind), e->row.vm_name);
     if (save(q, &e->row) < 0) { /* before the process is there: a crash finds it and goes on */
         entry_free(e);
         return;
@@ -246,6 +262,7 @@ static void
 take_vm(struct queue *q, struct entry *e, const json_t *report)
 {
     e->row.migration = json_integer_value(json_object_get(report, "migration"));
+    replace(&e->migration_id, json_string_value(json_object_get(report, "migration_id")));
     replace(&e->row.vm_name, json_string_value(json_object_get(report, "name")));
     replace(&e->row.vm_moref, json_string_value(json_object_get(report, "moref")));
     replace(&e->row.vcenter_uuid, json_string_value(json_object_get(report, "vcenter_uuid")));
@@ -281,6 +298,19 @@ take_progress(struct queue *q, struct entry *e, const json_t *report)
     }
 }
 
+/* A log for programs has all of it in one place; one for people has a file a job. */
+static void
+relay_line(const struct entry *e, const json_t *report, const char *text)
+{
+    struct log_fields fields = fields_of(&e->row);
+    enum log_level level = LOG_INFO;
+
+    (void)log_level_from_name(json_string_value(json_object_get(report, "level")), &level);
+    fields.migration_id = e->migration_id;
+    fields.room = "migration";
+    log_with(&fields, level, "%s", text);
+}
+
 /* The lines a person would have seen on the terminal of a run. */
 static void
 write_line(struct entry *e, const json_t *report)
@@ -290,6 +320,8 @@ write_line(struct entry *e, const json_t *report)
 
     if (!text)
         return;
+    if (log_format() != LOG_TEXT)
+        relay_line(e, report, text);
     clock_format_utc(clock_wall_s(), when);
     (void)dprintf(e->output_fd, "[%.10s %.8s] %s\n", when, when + 11, text);
 }
@@ -364,6 +396,7 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
 {
     struct store_job *job = &e->row, now = {0};
     bool is_cancelled = event->error && err_code(event->error) == E_CANCELLED;
+    const struct log_fields fields = fields_of(job);
 
     /* People may have asked for something since the row was read. */
     if (store_job_get(q->store, job->job_id, &now, NULL) == 0) {
@@ -388,8 +421,8 @@ judge_end(struct queue *q, struct entry *e, const struct supervisor_event *event
         job->progress = 10000;
     else
         replace(&job->error, err_message(event->error));
-    log_info("[job %s] %s of %s: %s", job->job_id, store_job_kind_name(job->kind), job->vm_name,
-             store_job_state_name(job->state));
+    log_with(&fields, LOG_INFO, "[job %s] %s of %s: %s", job->job_id,
+             store_job_kind_name(job->kind), job->vm_name, store_job_state_name(job->state));
     return save(q, job);
 }
 
@@ -419,6 +452,7 @@ on_pool_event(void *opaque, const struct supervisor_event *event)
 {
     struct queue *q = opaque;
     struct entry *e = find_entry(q, (int64_t)event->job);
+    struct log_fields fields;
 
     if (!e)
         return;
@@ -429,8 +463,10 @@ on_pool_event(void *opaque, const struct supervisor_event *event)
         on_report(q, e, event->report);
         break;
     case SUPERVISOR_RESTART:
-        log_warning("[job %s] %s: %s; starting it again in %d s", e->row.job_id, e->row.vm_name,
-                    err_message(event->error), (event->delay_ms + 999) / 1000);
+        fields = fields_of(&e->row);
+        fields.code = err_code_name(err_code(event->error));
+        log_with(&fields, LOG_WARNING, "[job %s] %s: %s; starting it again in %d s", e->row.job_id,
+                 e->row.vm_name, err_message(event->error), (event->delay_ms + 999) / 1000);
         break;
     case SUPERVISOR_ENDED:
         e->is_over = judge_end(q, e, event) < 0;
@@ -526,9 +562,12 @@ take_up(struct queue *q, struct err **err)
             &jobs, NULL, err) < 0)
         return -1;
     for (size_t i = 0; i < jobs.count; i++) {
+        const struct log_fields fields = fields_of(&jobs.items[i]);
+
         jobs.items[i].state = JOB_QUEUED;
-        log_info("[job %s] %s of %s was interrupted and goes on", jobs.items[i].job_id,
-                 store_job_kind_name(jobs.items[i].kind), jobs.items[i].vm_name);
+        log_with(&fields, LOG_INFO, "[job %s] %s of %s was interrupted and goes on",
+                 jobs.items[i].job_id, store_job_kind_name(jobs.items[i].kind),
+                 jobs.items[i].vm_name);
         (void)save(q, &jobs.items[i]);
     }
     store_jobs_done(&jobs);

@@ -174,6 +174,17 @@ def test_a_failed_migration_says_why(serve):  # noqa: F811
     assert page.rows("notes") == [[n["at"], n["kind"], n["text"]] for n in report["notes"]]
 
 
+def test_who_used_the_existing_tools_paths_is_told_too(serve):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: j["state"] == "waiting" and j["delta_rounds"] >= 1, "deltas")
+    service.call("POST", "/migration/finalize/web01", {}, role="admin")
+    service.until_state(job, "completed")
+    report = service.call("GET", f"/api/v1/jobs/{job}/report")
+    assert [(p["user"], p["action"]) for p in report["people"]] == [
+        ("operator", "job.create: migrate"), ("admin", "job.finalize")]
+
+
 def test_the_page_of_a_check_shows_its_findings(serve):  # noqa: F811
     _, _, service = serve(harness.synthetic())
     [check] = service.call("POST", "/api/v1/jobs", {"vms": [service.spec("web01")], "kind": "check"})

@@ -176,7 +176,7 @@ def test_a_whole_migration_is_told_in_order_and_once(serve, receivers):
     assert [e["at"] for e in events] == sorted(e["at"] for e in events)
     last = events[-1]
     assert (last["type"], last["vm_name"], last["vm_moref"], last["wave"], last["link"]) == (
-        "job.completed", "web01", engine.lab.moref("web01"), "night", f"/jobs/{job}")
+        "job.completed", "web01", engine.lab.moref("web01"), "night", f"/#/jobs/{job}")
     assert last["error"] is None and last["required_action"] is None
     receiver.check()
     [shown] = service.call("GET", "/api/v1/webhooks", role="admin")

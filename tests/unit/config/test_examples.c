@@ -104,6 +104,8 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
                                        "host_bandwidth_limit",
                                        "host_bandwidth",
                                        "allow_unmounted_paths",
+                                       "log",
+                                       "format",
                                        "serve",
                                        "webhooks",
                                        "- name",
@@ -144,6 +146,7 @@ the_commented_keys_of_the_configuration_are_right_too(void **state)
     assert_int_equal(full->vcenter.is_insecure, plain->vcenter.is_insecure);
     assert_string_equal(full->virt.virtio_iso, plain->virt.virtio_iso);
     assert_int_equal(full->storage.allows_unmounted, plain->storage.allows_unmounted);
+    assert_int_equal(full->log_format, plain->log_format);
     assert_int_equal(full->serve.webhooks.count, 1);
     assert_int_equal(full->serve.webhooks.items[0].timeout_seconds, 10);
     assert_int_equal(full->serve.webhooks.items[0].give_up_seconds, 86400);
@@ -218,6 +221,8 @@ the_example_configuration_shows_every_key(void **state)
                                        "storage",
                                        "nfs",
                                        "allow_unmounted_paths",
+                                       "log",
+                                       "format",
                                        "serve",
                                        "webhooks",
                                        "name",
