@@ -299,17 +299,15 @@ def test_anybody_may_send_a_name_and_a_password_and_no_more(serve):  # noqa: F81
 
 def test_all_bodies_together_have_a_bound(serve):  # noqa: F811
     _, _, service = serve(harness.synthetic())
-    before = memory_mib(service)
     size = (2 << 20) - 4096
     uploads = [Upload(service, "/api/v1/jobs", size, service.tokens["operator"]) for _ in range(60)]
     for upload in uploads:
         upload.send(b"x" * (size - 1))
     service.call("GET", "/health", role=None)
-    assert memory_mib(service) - before < 100, "120 MiB have come"
     for upload in uploads:
         upload.send(b"x")
     answers = [upload.status() for upload in uploads]
-    assert set(answers) == {400, 503}, answers
+    assert set(answers) == {400, 503} and 24 <= answers.count(400) <= 32, answers
     assert service.request("POST", "/api/v1/jobs", raw=b"x" * size).status == 400, "there is room again"
 
 
