@@ -40,19 +40,23 @@ const NAV: { key: keyof typeof pages; label: string; icon: React.ReactNode }[] =
   { key: "settings", label: "Settings", icon: <SettingOutlined /> },
 ];
 
+/** A new page has its title, and is read from its beginning; on the first one the focus is where the browser has it. */
+function useArrival(): void {
+  const { path } = useRoute();
+  const place = path[0] === "jobs" && path[1] ? path.slice(0, 2).join("/") : (path[0] ?? "overview");
+  const before = useRef(place);
+  useEffect(() => {
+    const nav = NAV.find((n) => n.key === place.split("/")[0]);
+    document.title = `${nav ? `${nav.label} · ` : ""}v2c-engine`;
+    if (before.current !== place) document.getElementById("main")?.focus({ preventScroll: true });
+    before.current = place;
+  }, [place]);
+}
+
 function Page() {
   const { path } = useRoute();
   const first = path[0] ?? "overview";
   const name = first === "jobs" && path[1] ? "job" : first;
-  const place = `${name}/${name === "job" ? path[1] : ""}`;
-  const before = useRef(place);
-  useEffect(() => {
-    const nav = NAV.find((n) => n.key === first);
-    document.title = `${nav ? `${nav.label} · ` : ""}v2c-engine`;
-    // A new page is read from its beginning; on the first one the focus is where the browser has it.
-    if (before.current !== place) document.getElementById("main")?.focus({ preventScroll: true });
-    before.current = place;
-  }, [first, place]);
   if (!(name in pages))
     return <Result status="404" title="There is no such page" extra={<Button href="#/overview">Overview</Button>} />;
   const Shown = pages[name as keyof typeof pages];
@@ -142,6 +146,7 @@ function Shell() {
   const appearance = useAppearance();
   const link = useLink();
 
+  useArrival();
   useEffect(() => startStream(client), [client]);
 
   const logout = async () => {
