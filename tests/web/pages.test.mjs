@@ -243,6 +243,14 @@ test("a viewer is offered nothing that changes anything", async () => {
   await context.close();
 });
 
+test("who logs out sees the login, and nothing behind it", async () => {
+  await open("jobs", "Progress");
+  await page.getByRole("button", { name: "User admin" }).click();
+  await page.getByRole("menuitem", { name: "Log out" }).click();
+  await page.locator("input[autocomplete=username]").waitFor();
+  assert.equal(await page.getByRole("table").count(), 0);
+});
+
 test("no page had a fault, and the contract was kept", async () => {
   assert.deepEqual(faults, []);
   assert.deepEqual((await (await fetch(`${base}__mock`)).json()).violations, []);

@@ -158,7 +158,7 @@ const ops = {
   },
   logout: (_, ctx) => { sessions.delete(ctx.session); },
   getMe: (_, { me, csrf }) => ({ user: me.name, role: me.role, csrf }),
-  setPassword: ({ body }, { me }) => { if (me.password !== body.old) throw new Refusal(403, "the old password is wrong"); me.password = body.new; },
+  setPassword: ({ body }, { me }) => { if (me.password !== body.old) throw new Refusal(400, "the old password is wrong"); me.password = body.new; for (const [k, s] of sessions) if (s.user === me.name) sessions.delete(k); },
   getAbout: () => ({ version: "1.2.3-mock", control_dir: "/var/lib/vm-migrator", libraries: [{ name: "libcurl", version: "7.88.1", licence: "curl" }, { name: "SQLite", version: "3.40.1", licence: "public domain" }] }),
   listUsers: () => [...users.values()].map(({ password: _, ...u }) => u),
   createUser: ({ body }) => { if (users.has(body.name)) throw new Refusal(409, `there is a user ${body.name}`); const u = { name: body.name, role: body.role, created_at: iso() }; users.set(u.name, { ...u, password: body.password }); return u; },

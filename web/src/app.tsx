@@ -3,9 +3,9 @@ import {
   ProfileOutlined, QuestionCircleOutlined, SettingOutlined, SyncOutlined, UserOutlined,
 } from "@ant-design/icons";
 import { useQueryClient } from "@tanstack/react-query";
-import { Alert, Badge, Button, Drawer, Dropdown, Grid, Layout, Menu, Result, Spin, Tag, Tooltip } from "antd";
+import { Alert, App as AntApp, Badge, Button, Drawer, Dropdown, Grid, Layout, Menu, Result, Spin, Tag, Tooltip } from "antd";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
-import { api, ApiError, setCsrf, whenUnauthorized } from "./api/client";
+import { api, ApiError, endSession, setCsrf, whenUnauthorized } from "./api/client";
 import { useMe, useOverview } from "./api/hooks";
 import { startStream, useAnnouncement, useLink } from "./api/stream";
 import { ErrorBoundary } from "./components/boundary";
@@ -140,6 +140,7 @@ function toContent(event: React.MouseEvent) {
 
 function Shell() {
   const { user, role } = useSession();
+  const { message } = AntApp.useApp();
   const client = useQueryClient();
   const wide = Grid.useBreakpoint().lg ?? true;
   const [open, setOpen] = useState(false);
@@ -152,10 +153,9 @@ function Shell() {
   const logout = async () => {
     try {
       await api.post("/api/v1/logout");
-    } finally {
-      setCsrf(null);
-      client.clear();
-      await client.invalidateQueries({ queryKey: ["me"] });
+      endSession();
+    } catch (e) {
+      void message.error(`You are still logged in: ${(e as Error).message}`);
     }
   };
 

@@ -81,7 +81,7 @@ function Editor({ env, open, onClose }: EditorProps) {
   return (
     <Dialog open={open} title={env ? `Change ${env.name}` : "Add an environment"} okText="Test and save" cancelText="Back" onCancel={onClose}
       onOk={() => form.submit()} confirmLoading={save.isPending}>
-      <Form form={form} layout="vertical" onFinish={(v) => save.mutate(v)} initialValues={initial(env)}>
+      <Form form={form} name="environment" layout="vertical" onFinish={(v) => save.mutate(v)} initialValues={initial(env)}>
         <Form.Item name="kind" label="Kind"><Select disabled={env !== null} options={KINDS} /></Form.Item>
         <Form.Item name="name" label="Name" rules={[{ required: true }]}><Input maxLength={64} /></Form.Item>
         <Form.Item name="address" label={kind === "vcenter" ? "Host" : "URL of the API"} rules={[{ required: true }]}>

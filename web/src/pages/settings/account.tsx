@@ -1,5 +1,5 @@
 import { App, Button, Form, Input, Radio } from "antd";
-import { api } from "../../api/client";
+import { api, endSession } from "../../api/client";
 import { useChange } from "../../api/hooks";
 import { ErrorBox } from "../../components/states";
 import { setAppearance, useAppearance, type Appearance as Look } from "../../theme";
@@ -12,17 +12,16 @@ interface Passwords {
 
 export function Account() {
   const { message } = App.useApp();
-  const [form] = Form.useForm<Passwords>();
   const save = useChange((v: Passwords) => api.put("/api/v1/me/password", { old: v.old, new: v.new }));
   const submit = (v: Passwords) =>
     save.mutate(v, {
       onSuccess: () => {
-        form.resetFields();
-        void message.success("The password is changed; your other sessions have ended");
+        void message.success("The password is changed: log in with the new one");
+        endSession();
       },
     });
   return (
-    <Form form={form} layout="vertical" style={{ maxWidth: 360 }} onFinish={submit}>
+    <Form name="account" layout="vertical" style={{ maxWidth: 360 }} onFinish={submit}>
       <Form.Item name="old" label="Old password" rules={[{ required: true }]}><Input.Password autoComplete="current-password" /></Form.Item>
       <Form.Item name="new" label="New password" rules={[{ required: true, min: 10, message: "10 characters at least" }]}>
         <Input.Password autoComplete="new-password" />
@@ -35,6 +34,7 @@ export function Account() {
       ]}>
         <Input.Password autoComplete="new-password" />
       </Form.Item>
+      <p className="muted">All your sessions end; you log in again.</p>
       {save.error && <ErrorBox error={save.error} />}
       <Button type="primary" htmlType="submit" loading={save.isPending} style={{ marginTop: 8 }}>Change the password</Button>
     </Form>

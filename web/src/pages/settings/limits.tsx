@@ -24,7 +24,7 @@ export function Limits() {
   };
   return (
     <Loaded query={settings}>
-      <Form layout="vertical" initialValues={settings.data} disabled={!can("admin")} style={{ maxWidth: 420 }} onFinish={submit}>
+      <Form name="limits" layout="vertical" initialValues={settings.data} disabled={!can("admin")} style={{ maxWidth: 420 }} onFinish={submit}>
         {NUMBERS.map(([name, label]) => (
           <Form.Item key={name} name={name} label={label}>
             <InputNumber min={name === "max_workers" ? 1 : 0} max={200} precision={0} />

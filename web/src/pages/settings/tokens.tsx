@@ -44,7 +44,7 @@ export function Tokens() {
               ),
             },
           ]} />
-        <Form form={form} layout="inline" style={{ rowGap: 8 }} initialValues={{ role: "viewer" }}
+        <Form form={form} name="new-token" layout="inline" style={{ rowGap: 8 }} initialValues={{ role: "viewer" }}
           onFinish={(v) => add.mutate(v, { onSuccess: shown })}>
           <Form.Item name="name" label="Name" rules={[{ required: true, max: 64 }]}><Input /></Form.Item>
           <Form.Item name="role" label="Role"><Select options={mine} style={{ width: 110 }} /></Form.Item>

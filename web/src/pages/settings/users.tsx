@@ -20,7 +20,7 @@ function PasswordDialog({ name, onClose }: { name: string | null; onClose: () =>
   return (
     <Dialog open={name !== null} title={`New password for ${name}`} okText="Set it" cancelText="Back" confirmLoading={save.isPending}
       onOk={() => form.submit()} onCancel={onClose} afterClose={() => { form.resetFields(); save.reset(); }}>
-      <Form form={form} layout="vertical" onFinish={submit}>
+      <Form form={form} name="user-password" layout="vertical" onFinish={submit}>
         <Form.Item name="password" label="Password" rules={PASSWORD} extra="The user's sessions end.">
           <Input.Password autoComplete="new-password" autoFocus />
         </Form.Item>
@@ -44,11 +44,11 @@ export function Users() {
   const add = useChange((v: NewUser) => api.post("/api/v1/users", v), "users");
   const change = useChange(({ name, role }: { name: string; role: Role }) => api.patch(`/api/v1/users/${seg(name)}`, { role }), "users", "me");
   const remove = useChange((n: string) => api.delete(`/api/v1/users/${seg(n)}`), "users");
-  const error = add.error ?? change.error ?? remove.error;
+  const last = [add, change, remove].reduce((a, b) => (b.submittedAt > a.submittedAt ? b : a));
   return (
     <Loaded query={users}>
       <div className="stack">
-        {error && <ErrorBox error={error} />}
+        {last.error && <ErrorBox error={last.error} />}
         <Table<User> size="small" rowKey="name" pagination={false} scroll={{ x: 520 }} dataSource={users.data ?? []} columns={[
           { title: "Name", render: (_, u) => <>{u.name} {u.name === me && <span className="muted">(you)</span>}</> },
           {
@@ -72,7 +72,7 @@ export function Users() {
             ),
           },
         ]} />
-        <Form form={form} layout="inline" style={{ rowGap: 8 }} initialValues={{ role: "operator" }}
+        <Form form={form} name="new-user" layout="inline" style={{ rowGap: 8 }} initialValues={{ role: "operator" }}
           onFinish={(v) => add.mutate(v, { onSuccess: () => form.resetFields() })}>
           <Form.Item name="name" label="Name" rules={[{ required: true, pattern: /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/, message: "letters, digits, . _ @ -" }]}>
             <Input autoComplete="off" />
