@@ -60,18 +60,31 @@ function add(all) {
   return all.job;
 }
 
+// As the service does it: a job that changed as a whole, the progress of all together.
+const told = new Map();
+const look = (j) => JSON.stringify([j.state, j.stage, j.delta_rounds, j.paused, j.waits_for, j.required_action, j.finalize_requested]);
+function tell(job) {
+  if (told.get(job.id) === look(job)) return;
+  told.set(job.id, look(job));
+  publish("job", job);
+}
+setInterval(() => {
+  const list = [...jobs.values()].map((a) => a.job).filter((j) => j.state === "running");
+  if (list.length) publish("progress", list.map((j) => ({ id: j.id, progress: j.progress, rate_bytes_per_s: j.rate_bytes_per_s, eta_s: j.eta_s })));
+}, 2000).unref();
+
 function tick() {
   let running = [...jobs.values()].filter((a) => a.job.state === "running").length;
   for (const all of jobs.values()) {
     const { job } = all;
     if (job.state === "queued") {
-      if (job.not_before && Date.parse(job.not_before) > Date.now()) job.waits_for = `a time: ${job.not_before}`;
-      else if (running >= settings.max_workers) job.waits_for = `a limit: ${settings.max_workers} jobs at once`;
+      if (job.not_before && Date.parse(job.not_before) > Date.now()) job.waits_for = `it is to begin at ${job.not_before.slice(0, 16)}Z`;
+      else if (running >= settings.max_workers) job.waits_for = `${settings.max_workers} jobs run at once`;
       else { job.waits_for = null; running++; setState(all, "running"); }
-      publish("job", job);
+      tell(job);
     } else if (job.state === "running" || job.state === "waiting") {
       step(all, () => (120 + random() * 60) * 2 ** 20 * (Number(opt.tick) < 500 ? 60 : 4));
-      publish("job", job);
+      tell(job);
     }
   }
 }
@@ -83,15 +96,18 @@ function seedJobs(n) {
     const all = makeJob(vm, { wave: i % 3 === 0 ? "wave-1" : null, created_at: new Date(Date.now() - i * 60000).toISOString() });
     add(all);
     const kind = i % 8;
-    if (kind === 0) { setState(all, "running"); all.job.stage = "base_copy"; for (const d of all.disks) d.read_bytes = Math.round(d.planned_bytes * random() * 0.5); }
-    else if (kind === 1 || kind === 2) { all.job.stage = "delta"; setState(all, "waiting"); }
+    if (kind === 0) { setState(all, "running"); all.job.stage = "base_copy"; for (const d of all.disks) { d.read_bytes = Math.round(d.planned_bytes * random() * 0.5); d.progress = (100 * d.read_bytes) / d.planned_bytes; } }
+    else if (kind === 1 || kind === 2) { all.job.stage = "delta"; all.job.progress = 100; for (const d of all.disks) d.progress = 100; setState(all, "waiting"); }
     else if (kind === 3) { all.job.stage = "base_copy"; setState(all, "failed", { error: { detail: "vCenter does not answer: connection refused", code: "E_VC_CONNECT", hint: "Check that port 443 of vCenter can be reached, then retry." }, progress: 41.3 }); }
     else if (kind === 4) { Object.assign(all.job, { stage: "done", progress: 100, cloudstack_vm_id: `vm-${i}`, delta_rounds: 4, last_delta_bytes: 12e6 }); setState(all, "completed"); }
     else if (kind === 5) { Object.assign(all.job, { stage: "awaiting_shutdown_action", required_action: "shutdown_choice", shutdown_reason: "The guest did not shut down within 300 s" }); setState(all, "waiting"); }
     else if (kind === 6) all.job.not_before = new Date(Date.now() + 6 * 3600e3).toISOString();
     setActions(all.job);
   }
-  if (n) waves.set("wave-1", { not_before: null, not_after: null, concurrency: 4, position: 1 });
+  if (!n) return;
+  waves.set("wave-1", { not_before: null, not_after: null, concurrency: 4, position: 1 });
+  waves.set("wave-2 night", { not_before: new Date(Date.now() + 8 * 3600e3).toISOString(), not_after: new Date(Date.now() + 14 * 3600e3).toISOString(), concurrency: 0, position: 2 });
+  for (const [i, a] of [...jobs.values()].entries()) if (i % 6 === 5 && a.job.state === "queued") a.job.wave = "wave-2 night";
 }
 seedJobs(Number(opt.jobs));
 
@@ -142,7 +158,7 @@ const ops = {
   },
   logout: (_, ctx) => { sessions.delete(ctx.session); },
   getMe: (_, { me, csrf }) => ({ user: me.name, role: me.role, csrf }),
-  setPassword: ({ body }, { me }) => { if (me.password !== body.old) throw new Refusal(403, "the old password is wrong"); me.password = body.new; },
+  setPassword: ({ body }, { me }) => { if (me.password !== body.old) throw new Refusal(400, "the old password is wrong"); me.password = body.new; for (const [k, s] of sessions) if (s.user === me.name) sessions.delete(k); },
   getAbout: () => ({ version: "1.2.3-mock", control_dir: "/var/lib/vm-migrator", libraries: [{ name: "libcurl", version: "7.88.1", licence: "curl" }, { name: "SQLite", version: "3.40.1", licence: "public domain" }] }),
   listUsers: () => [...users.values()].map(({ password: _, ...u }) => u),
   createUser: ({ body }) => { if (users.has(body.name)) throw new Refusal(409, `there is a user ${body.name}`); const u = { name: body.name, role: body.role, created_at: iso() }; users.set(u.name, { ...u, password: body.password }); return u; },
@@ -196,7 +212,11 @@ const ops = {
     const p = a.job.predicted_downtime_ms;
     return { ...a.job, disks: a.disks, rounds: a.rounds, spec: a.spec, directory: `/var/lib/vm-migrator/${a.job.vm_moref}`, throughput: a.throughput, downtime: p ? { total_ms: p, total_now_ms: p + 9000, shutdown_ms: 20000, settle_ms: 15000, sync_ms: p - 61000, import_ms: 12000, convert_ms: 14000, max_ms: null, hopeless: false } : null };
   },
-  changeJob: ({ params, body }) => Object.assign(job(params.id).job, body),
+  changeJob: ({ params, body }) => {
+    const { job: j } = job(params.id);
+    if (j.state !== "queued") throw new Refusal(409, `the job is ${j.state}: only a queued one is rescheduled`, { code: "E_JOB_STATE" });
+    return Object.assign(j, body);
+  },
   deleteJob: ({ params }) => { job(params.id); jobs.delete(params.id); publish("gone", { id: params.id }); },
   actOnJob: ({ params, body }) => act(job(params.id), params.action, body ?? {}),
   getJobLog: ({ params, query }) => job(params.id).log.slice(query.download === "true" ? 0 : -Number(query.lines ?? 300)).join("\n") + "\n",
@@ -204,7 +224,12 @@ const ops = {
   getJobReport: ({ params }) => { const a = job(params.id); return { job: a.job, findings: a.findings, summary: { downtime_ms: a.job.state === "completed" && a.job.kind === "migrate" ? 83000 : null, copied_bytes: a.disks.reduce((n, d) => n + d.read_bytes, 0), verified_bytes: a.job.state === "completed" ? 5e9 : 0, mismatched_blocks: 0, delta_rounds: a.job.delta_rounds, powered_off_at: null, imported_at: null }, disks: a.disks, warnings: a.job.state === "completed" ? ["CBT was switched on and stays on"] : [] }; },
   listWaves: () => [...waves].map(([n, w]) => wave(n, w)),
   putWave: ({ params, body }) => { waves.set(params.name, { not_before: null, not_after: null, concurrency: 0, position: 0, ...waves.get(params.name), ...body }); return wave(params.name, waves.get(params.name)); },
-  deleteWave: ({ params }) => { waves.delete(params.name); },
+  deleteWave: ({ params }) => {
+    if (!waves.has(params.name)) throw new Refusal(404, `there is no wave ${params.name}`, { code: "E_JOB_NOT_FOUND" });
+    const { queued = 0, running = 0, waiting = 0 } = wave(params.name, {}).jobs;
+    if (queued + running + waiting) throw new Refusal(409, `the wave ${params.name} has unfinished jobs`, { code: "E_JOB_STATE" });
+    waves.delete(params.name);
+  },
   getOverview: () => {
     const list = [...jobs.values()];
     const rate = list.reduce((n, a) => n + (a.job.state === "running" ? a.job.rate_bytes_per_s : 0), 0);

@@ -35,7 +35,7 @@ export function makeVms(count) {
     const windows = guest.includes("Windows");
     vms.push({
       moref: `vm-${1000 + i}`, name, instance_uuid: `502c0000-0000-4000-8000-${String(i).padStart(12, "0")}`,
-      datacenter: dc, host: `esx${(i % 6) + 1}.${dc.toLowerCase()}.example`, power: i % 9 === 4 ? "off" : "on", guest, guest_id,
+      datacenter: dc, cluster: `${dc}-C${(i % 2) + 1}`, folder: i % 7 === 0 ? null : `${["prod", "test"][i % 2]}/${role}`, host: `esx${(i % 6) + 1}.${dc.toLowerCase()}.example`, power: i % 9 === 4 ? "off" : "on", guest, guest_id,
       firmware: windows ? "efi" : i % 5 === 0 ? "efi" : "bios", secure_boot: windows, vtpm: false, template: false, tools: "toolsOk",
       cbt: i % 2 === 0, cpu: [1, 2, 4, 8][i % 4], memory_mib: [1024, 2048, 4096, 16384][i % 4], snapshots, disks, nics, findings, job: null,
     });
@@ -88,6 +88,7 @@ export function makeJob(vm, over = {}, spec = null) {
     total_bytes: disks.reduce((n, d) => n + d.bytes, 0), delta_rounds: 0, last_delta_bytes: null, predicted_downtime_ms: null, finalize_requested: false,
     finalize_now_requested: false, paused: false, waits_for_space: null, required_action: null, shutdown_reason: null, cloudstack_vm_id: null, actions: [],
     ...over,
+    get disk_progress() { return disks.map((d) => ({ name: d.name, stage: d.stage, progress: d.progress })); },
   };
   const all = { job, disks, rounds: [], events: [], log: [], findings: [], throughput: [], spec: spec ?? `vm:\n  moref: ${job.vm_moref}\n` };
   event(all, "state", "queued");

@@ -1,14 +1,16 @@
 import {
-  ApiOutlined, BulbOutlined, CloudServerOutlined, DashboardOutlined, DesktopOutlined, LogoutOutlined, MenuOutlined,
-  ProfileOutlined, SettingOutlined, SyncOutlined, UserOutlined,
+  ApiOutlined, ApartmentOutlined, BulbOutlined, CloudServerOutlined, DashboardOutlined, DesktopOutlined, LogoutOutlined, MenuOutlined,
+  ProfileOutlined, QuestionCircleOutlined, SettingOutlined, SyncOutlined, UserOutlined,
 } from "@ant-design/icons";
 import { useQueryClient } from "@tanstack/react-query";
-import { Alert, Badge, Button, Drawer, Dropdown, Grid, Layout, Menu, Result, Spin, Tag, Tooltip } from "antd";
-import { lazy, Suspense, useEffect, useState } from "react";
-import { api, ApiError, setCsrf, whenUnauthorized } from "./api/client";
+import { Alert, App as AntApp, Badge, Button, Drawer, Dropdown, Grid, Layout, Menu, Result, Spin, Tag, Tooltip } from "antd";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { api, ApiError, endSession, setCsrf, whenUnauthorized } from "./api/client";
 import { useMe, useOverview } from "./api/hooks";
-import { startStream, useLink } from "./api/stream";
+import { startStream, useAnnouncement, useLink } from "./api/stream";
 import { ErrorBoundary } from "./components/boundary";
+import { openLater } from "./components/dialog";
+import { showKeys, Shortcuts } from "./components/shortcuts";
 import { ErrorBox } from "./components/states";
 import { openPlan, usePlan } from "./lib/plan-store";
 import { go, useRoute } from "./lib/router";
@@ -23,6 +25,7 @@ const pages = {
   plan: lazy(() => import("./pages/plan")),
   jobs: lazy(() => import("./pages/jobs")),
   job: lazy(() => import("./pages/job")),
+  waves: lazy(() => import("./pages/waves")),
   environments: lazy(() => import("./pages/environments")),
   settings: lazy(() => import("./pages/settings")),
 };
@@ -32,18 +35,28 @@ const NAV: { key: keyof typeof pages; label: string; icon: React.ReactNode }[] =
   { key: "vms", label: "Virtual machines", icon: <DesktopOutlined /> },
   { key: "plan", label: "Plan", icon: <ProfileOutlined /> },
   { key: "jobs", label: "Progress", icon: <SyncOutlined /> },
+  { key: "waves", label: "Waves", icon: <ApartmentOutlined /> },
   { key: "environments", label: "Environments", icon: <CloudServerOutlined /> },
   { key: "settings", label: "Settings", icon: <SettingOutlined /> },
 ];
 
+/** A new page has its title, and is read from its beginning; on the first one the focus is where the browser has it. */
+function useArrival(): void {
+  const { path } = useRoute();
+  const place = path[0] === "jobs" && path[1] ? path.slice(0, 2).join("/") : (path[0] ?? "overview");
+  const before = useRef(place);
+  useEffect(() => {
+    const nav = NAV.find((n) => n.key === place.split("/")[0]);
+    document.title = `${nav ? `${nav.label} · ` : ""}v2c-engine`;
+    if (before.current !== place) document.getElementById("main")?.focus({ preventScroll: true });
+    before.current = place;
+  }, [place]);
+}
+
 function Page() {
   const { path } = useRoute();
   const first = path[0] ?? "overview";
-  const name = first === "jobs" && path[1] && path[1] !== "waves" ? "job" : first;
-  useEffect(() => {
-    const nav = NAV.find((n) => n.key === first);
-    document.title = `${nav ? `${nav.label} · ` : ""}v2c-engine`;
-  }, [first]);
+  const name = first === "jobs" && path[1] ? "job" : first;
   if (!(name in pages))
     return <Result status="404" title="There is no such page" extra={<Button href="#/overview">Overview</Button>} />;
   const Shown = pages[name as keyof typeof pages];
@@ -105,6 +118,12 @@ function Navigation({ onGo }: { onGo?: () => void }) {
   );
 }
 
+/** Read out, not shown. */
+function Announcer() {
+  const text = useAnnouncement();
+  return <div className="hidden" role="status" aria-live="polite">{text}</div>;
+}
+
 function Brand() {
   return (
     <a className="brand" href="#/overview" aria-label="v2c-engine, overview">
@@ -114,31 +133,35 @@ function Brand() {
   );
 }
 
+function toContent(event: React.MouseEvent) {
+  event.preventDefault(); // the hash is the page's address
+  document.getElementById("main")?.focus();
+}
+
 function Shell() {
   const { user, role } = useSession();
+  const { message } = AntApp.useApp();
   const client = useQueryClient();
   const wide = Grid.useBreakpoint().lg ?? true;
   const [open, setOpen] = useState(false);
   const appearance = useAppearance();
   const link = useLink();
 
+  useArrival();
   useEffect(() => startStream(client), [client]);
 
   const logout = async () => {
     try {
       await api.post("/api/v1/logout");
-    } finally {
-      setCsrf(null);
-      client.clear();
-      await client.invalidateQueries({ queryKey: ["me"] });
+      endSession();
+    } catch (e) {
+      void message.error(`You are still logged in: ${(e as Error).message}`);
     }
   };
 
   return (
     <Layout className="shell">
-      <a className="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>
-        Go to the content
-      </a>
+      <a className="skip" href="#main" onClick={toContent}>Go to the content</a>
       {wide && (
         <Layout.Sider width={208} theme="dark">
           <Brand />
@@ -160,7 +183,7 @@ function Shell() {
           </div>
           <Connection />
           <Dropdown
-            trigger={["click"]}
+            autoFocus trigger={["click"]}
             menu={{
               selectable: true,
               selectedKeys: [appearance],
@@ -171,10 +194,11 @@ function Shell() {
             <Button type="text" icon={<BulbOutlined />} aria-label="Appearance" />
           </Dropdown>
           <Dropdown
-            trigger={["click"]}
+            autoFocus trigger={["click"]}
             menu={{
               items: [
                 { key: "who", label: `${user} (${role})`, disabled: true },
+                { key: "keys", label: "Keys", icon: <QuestionCircleOutlined />, onClick: () => openLater(showKeys) },
                 { key: "account", label: "Account", icon: <UserOutlined />, onClick: () => go("/settings/account") },
                 { key: "logout", label: "Log out", icon: <LogoutOutlined />, onClick: () => void logout() },
               ],
@@ -188,13 +212,15 @@ function Shell() {
             <Alert type="error" showIcon style={{ marginBottom: 16 }} title="The service does not answer"
               description="What is shown may be old. Running migrations do not depend on this page. It connects again by itself." />
           )}
-          <ErrorBoundary key={useRoute().path[0]}>
+          <ErrorBoundary key={useRoute().path.slice(0, 2).join("/")}>
             <Suspense fallback={<div role="status" aria-label="Loading" style={{ padding: 48, textAlign: "center" }}><Spin /></div>}>
               <Page />
             </Suspense>
           </ErrorBoundary>
         </main>
       </Layout>
+      <Announcer />
+      <Shortcuts />
     </Layout>
   );
 }

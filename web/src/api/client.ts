@@ -30,6 +30,8 @@ let onUnauthorized: () => void = () => undefined;
 export function setCsrf(token: string | null): void {
   csrf = token;
 }
+/** What a session could see goes, and the login comes. */
+export const endSession = (): void => onUnauthorized();
 export function whenUnauthorized(f: () => void): void {
   onUnauthorized = f;
 }

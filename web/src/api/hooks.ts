@@ -2,7 +2,7 @@ import { QueryClient, useMutation, useQuery, useQueryClient, keepPreviousData } 
 import { api, ApiError, type Query, seg } from "./client";
 import { isLive, useLink } from "./stream";
 import type {
-  About, ActionInput, AuditPage, Environment, EnvironmentInput, EnvironmentTest, Job, JobAction, JobDetail, JobEvent,
+  About, ActionInput, AuditPage, Environment, EnvironmentInput, EnvironmentTest, Job, JobAction, JobChange, JobDetail, JobEvent,
   JobPage, JobReport, Me, NewJobs, Overview, RenderedSpecs, Resource, ResourceKind, Settings, SpecInput, Token, User, Vm,
   Wave, WaveInput,
 } from "./types";
@@ -41,7 +41,8 @@ export const useJobs = (query: Query) =>
     queryKey: ["jobs", query],
     queryFn: ({ signal }) => api.get<JobPage>("/api/v1/jobs", query, signal),
     placeholderData: keepPreviousData,
-    refetchInterval: usePoll(30_000, 3_000),
+    // How far each disk is, is not in the stream.
+    refetchInterval: (q) => (isLive() && !q.state.data?.items.some((j) => j.state === "running") ? 30_000 : 4_000),
   });
 
 export const useJob = (id: string) =>
@@ -94,7 +95,11 @@ export const useResources = (env: string | null | undefined, what: ResourceKind,
   });
 
 export const useWaves = () =>
-  useQuery({ queryKey: ["waves"], queryFn: ({ signal }) => api.get<Wave[]>("/api/v1/waves", {}, signal), refetchInterval: usePoll(30_000, 10_000) });
+  useQuery({
+    queryKey: ["waves"],
+    queryFn: ({ signal }) => api.get<Wave[]>("/api/v1/waves", {}, signal),
+    refetchInterval: usePoll(30_000, 10_000),
+  });
 
 export const useUsers = (enabled: boolean) =>
   useQuery({ queryKey: ["users"], queryFn: () => api.get<User[]>("/api/v1/users"), enabled });
@@ -122,6 +127,10 @@ export const actOn = (id: string, action: JobAction, input: ActionInput = {}) =>
 export const testEnvironment = (input: EnvironmentInput) => api.post<EnvironmentTest>("/api/v1/environments/test", input);
 export const renderSpecs = (input: SpecInput) => api.post<RenderedSpecs>("/api/v1/specs/render", input);
 export const createJobs = (input: NewJobs) => api.post<Job[]>("/api/v1/jobs", input);
+export const changeJob = (id: string, input: JobChange) => api.patch<Job>(`/api/v1/jobs/${seg(id)}`, input);
+export const forgetJob = (id: string) => api.delete(`/api/v1/jobs/${seg(id)}`);
+export const listJobs = (query: Query) => api.get<JobPage>("/api/v1/jobs", query);
+export const deleteWave = (name: string) => api.delete(`/api/v1/waves/${seg(name)}`);
 export const putWave = (name: string, input: WaveInput) => api.put<Wave>(`/api/v1/waves/${seg(name)}`, input);
 
 export const isOver = (job: Pick<Job, "state">) => ["completed", "failed", "stopped", "cancelled"].includes(job.state);

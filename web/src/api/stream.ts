@@ -1,6 +1,7 @@
 // Live jobs: server-sent events, laid into the query cache in batches; where the stream breaks, polling.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
+import { announcement, patchPage, type Progress } from "../lib/live";
 import { remember } from "../lib/samples";
 import { url, withCredentials } from "./client";
 import type { Job, JobDetail, JobPage } from "./types";
@@ -28,15 +29,23 @@ export const isLive = () => link === "live";
 const FLUSH_MS = 250;
 const RETRY_MS = 3000;
 
-/** One page of jobs with what has changed; null when a row may be missing and the page must be read again. */
-export function patchPage(page: JobPage, changed: Map<string, Job>): { page: JobPage; unknown: boolean } {
-  let hits = 0;
-  const items = page.items.map((j) => {
-    const next = changed.get(j.id);
-    if (next) hits++;
-    return next ?? j;
-  });
-  return { page: hits > 0 ? { ...page, items } : page, unknown: hits < changed.size };
+// ---- what is read out ----------------------------------------------------------------------------------
+
+let said = "";
+const hearers = new Set<() => void>();
+
+function say(text: string): void {
+  said = text;
+  for (const l of hearers) l();
+}
+export function useAnnouncement(): string {
+  return useSyncExternalStore(
+    (l) => {
+      hearers.add(l);
+      return () => hearers.delete(l);
+    },
+    () => said,
+  );
 }
 
 export function startStream(client: QueryClient): () => void {
@@ -64,13 +73,15 @@ export function startStream(client: QueryClient): () => void {
     flushing = undefined;
     const changed = new Map(pending);
     pending.clear();
-    let moved = false;
+    let stale = false;
+    const moved: Job[] = [];
     for (const job of changed.values()) {
       remember(job);
       const before = states.get(job.id);
-      if (before !== undefined && before !== job.state) moved = true;
-      if (before === undefined && job.state === "queued") moved = true;
-      states.set(job.id, job.state);
+      const now = `${job.state} ${job.required_action ?? ""}`;
+      if (before !== undefined && before !== now) moved.push(job);
+      if (before === undefined && job.state === "queued") stale = true;
+      states.set(job.id, now);
       const old = client.getQueryData<JobDetail>(["job", job.id]);
       if (old) {
         client.setQueryData<JobDetail>(["job", job.id], { ...old, ...job });
@@ -81,12 +92,26 @@ export function startStream(client: QueryClient): () => void {
         }
       }
     }
+    patchPages(changed);
+    if (moved.length > 0) say(announcement(moved));
+    if (stale || moved.length > 0) reread();
+  };
+
+  const patchPages = (changed: Map<string, Partial<Job>>) => {
     for (const [key, page] of client.getQueriesData<JobPage>({ queryKey: ["jobs"] })) {
-      if (!page) continue;
-      const result = patchPage(page, changed);
-      if (result.page !== page) client.setQueryData(key, result.page);
+      const next = page && patchPage(page, changed);
+      if (next && next !== page) client.setQueryData(key, next);
     }
-    if (moved) reread();
+  };
+
+  const onProgress = (event: MessageEvent<string>) => {
+    const list = JSON.parse(event.data) as Progress[];
+    patchPages(new Map(list.map((p) => [p.id, p])));
+    for (const p of list) {
+      remember({ ...p, state: "running" });
+      const old = client.getQueryData<JobDetail>(["job", p.id]);
+      if (old) client.setQueryData<JobDetail>(["job", p.id], { ...old, ...p });
+    }
   };
 
   const onJob = (event: MessageEvent<string>) => {
@@ -106,6 +131,7 @@ export function startStream(client: QueryClient): () => void {
       setLink("live");
     };
     source.addEventListener("job", onJob as EventListener);
+    source.addEventListener("progress", onProgress as EventListener);
     source.addEventListener("gone", reread);
     source.addEventListener("reset", everything);
     source.onerror = () => {

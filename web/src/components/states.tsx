@@ -40,7 +40,14 @@ export function Loaded({ query, children, rows = 6 }: { query: QueryLike; childr
         <Skeleton active title={false} paragraph={{ rows }} />
       </div>
     );
-  return <>{children}</>;
+  return (
+    <>
+      {query.error ? (
+        <ErrorBox error={query.error} title="It could not be read again: what is shown may be old" retry={() => void query.refetch()} />
+      ) : null}
+      {children}
+    </>
+  );
 }
 
 export function Nothing({ children, action }: { children: ReactNode; action?: ReactNode }) {

@@ -50,8 +50,34 @@ export function time(iso: string | null | undefined, now: Date = new Date()): st
   return d.toDateString() === now.toDateString() ? clock : `${day(d)} ${clock}`;
 }
 
+/** Of what is planned: without seconds. */
+export function minute(iso: string | null | undefined, now: Date = new Date()): string {
+  return time(iso, now).replace(/(\d\d:\d\d):\d\d$/, "$1");
+}
+
 export function day(d: Date): string {
   return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
+}
+
+/** A time as RFC 3339 has it; the engine reads one without a zone as UTC, and so does this. */
+export function parseTime(text: string | null | undefined): Date | null {
+  if (!text) return null;
+  const zoned = /(Z|[+-]\d\d:?\d\d)$/i.test(text.trim());
+  const date = new Date(zoned ? text : `${text.trim().replace(" ", "T")}Z`);
+  return Number.isNaN(date.getTime()) ? null : date;
+}
+
+/** "UTC+01:00", of this browser at that time. */
+export function zone(d: Date = new Date()): string {
+  return `UTC${rfc3339(d).slice(19)}`;
+}
+
+/** How long until then, or since: "in 2 h 5 min", "3 min ago". */
+export function fromNow(iso: string | null | undefined, now: Date = new Date()): string {
+  const d = parseTime(iso);
+  if (!d) return "–";
+  const seconds = (d.getTime() - now.getTime()) / 1000;
+  return seconds >= 0 ? `in ${duration(seconds)}` : `${duration(-seconds)} ago`;
 }
 
 /** RFC 3339 with the zone of this browser: a time without a zone is read as UTC by the engine. */
@@ -79,6 +105,7 @@ const STAGES: Record<string, string> = {
   import_root_disk: "Importing VM",
   import_data_disk: "Importing data disks",
   done: "Done",
+  rolled_back: "Rolled back",
 };
 
 export function stage(name: string | null | undefined): string {

@@ -1,6 +1,7 @@
 // The plan: which VMs are to be migrated, and what was chosen for each. Pure functions; the store is in
 // plan-store.ts. A choice that nobody made stays open, is named as a problem, and blocks the start.
 import type { SpecVm, Vm } from "../api/types";
+import { parseTime } from "./format";
 
 export interface Placement {
   zoneid?: string;
@@ -276,9 +277,9 @@ export function problems(plan: Plan, d: Draft, now: Date = new Date()): Problem[
   if (d.nics.length === 0) found.push({ field: "nics", text: "it has no network adapter, and CloudStack needs one" });
   const at = d.strategy.finalize_at;
   if (at) {
-    const when = new Date(at).getTime();
-    if (Number.isNaN(when)) found.push({ field: "finalize_at", text: `the cutover time ${at} cannot be read` });
-    else if (when < now.getTime()) found.push({ field: "finalize_at", text: "the cutover time has passed" });
+    const when = parseTime(at);
+    if (!when) found.push({ field: "finalize_at", text: `the cutover time ${at} cannot be read` });
+    else if (when <= now) found.push({ field: "finalize_at", text: "the cutover time has passed" });
   }
   return found;
 }
@@ -294,13 +295,25 @@ export function warnings(plan: Plan, d: Draft): string[] {
   return found;
 }
 
-/** Names of what cannot be chosen as it stands: ids that the CloudStack does not have (any more). */
-export function unknownIds(d: Draft, known: Partial<Record<keyof Placement, ReadonlySet<string>>>): Problem[] {
+export type Known = Partial<Record<"zone" | "cluster" | "pool" | "offering" | "disk offering" | "OS type" | "network", ReadonlySet<string>>>;
+
+/** What cannot be meant as it stands: ids that the CloudStack does not have (any more). */
+export function unknownIds(plan: Plan, d: Draft, known: Known): Problem[] {
   const found: Problem[] = [];
-  for (const [field, ids] of Object.entries(known) as [keyof Placement, ReadonlySet<string>][]) {
-    const id = d.placement[field];
-    if (id && !ids.has(id)) found.push({ field, text: `${field} ${id} is not in this CloudStack` });
+  const check = (field: string, what: keyof Known, id: string | undefined) => {
+    if (id && known[what] && !known[what].has(id)) found.push({ field, text: `the ${what} ${id} is not in this CloudStack` });
+  };
+  check("zoneid", "zone", d.placement.zoneid);
+  check("clusterid", "cluster", d.placement.clusterid);
+  check("storageid", "pool", d.placement.storageid);
+  check("serviceofferingid", "offering", d.placement.serviceofferingid);
+  check("diskofferingid", "disk offering", d.placement.diskofferingid);
+  check("ostypeid", "OS type", d.placement.ostypeid);
+  for (const disk of d.disks) {
+    check(`disk:${disk.key}`, "pool", disk.storageid);
+    check(`disk:${disk.key}`, "disk offering", disk.diskofferingid);
   }
+  for (const nic of d.nics) check(`nic:${nic.key}`, "network", networkOf(plan, d, nic));
   return found;
 }
 

@@ -24,7 +24,7 @@ export function push(list: Sample[], sample: Sample, limit = LIMIT): Sample[] {
   return list;
 }
 
-export function remember(job: Job): void {
+export function remember(job: Pick<Job, "id" | "state" | "rate_bytes_per_s">): void {
   if (job.rate_bytes_per_s === undefined || job.state !== "running") return;
   store.set(job.id, push(store.get(job.id) ?? [], { at: Date.now(), value: job.rate_bytes_per_s }));
 }
