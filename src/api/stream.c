@@ -56,6 +56,8 @@ struct live {
     unsigned passed; /* since the last */
 };
 
+VEC_DECLARE(job_ids, char *);
+
 struct hub {
     struct api *api;
     pthread_mutex_t mutex;
@@ -67,8 +69,7 @@ struct hub {
     clients;
     VEC_DECLARE(, struct event *)
     history; /* oldest first */
-    VEC_DECLARE(, char *)
-    touched; /* job ids */
+    struct job_ids touched;
     VEC_DECLARE(, struct live)
     lives;
     struct sample samples[SAMPLES];
@@ -410,19 +411,41 @@ describe(struct hub *hub, struct job_context *context, const char *job_id)
     return text;
 }
 
+/* A rollback that has ended changes the jobs whose migration it has taken back: they are told of, too. */
+static void
+add_taken_back(struct store *store, const char *job_id, struct job_ids *ids)
+{
+    struct store_job_filter filter = {.kind = JOB_MIGRATE};
+    struct store_jobs jobs = {0};
+    struct store_job job = {0};
+
+    if (store_job_get(store, job_id, &job, NULL) < 0)
+        return;
+    filter.migration = job.migration;
+    if (job.kind == JOB_ROLLBACK && store_job_is_over((enum store_job_state)job.state) &&
+        filter.migration && store_job_list(store, &filter, &jobs, NULL, NULL) == 0)
+        for (size_t i = 0; i < jobs.count; i++)
+            vec_push(ids, xstrdup(jobs.items[i].job_id));
+    store_jobs_done(&jobs);
+    store_job_done(&job);
+}
+
 /* The store is read outside the mutex: it may wait for a writer. */
 static void
 tell_touched(struct hub *hub, struct store *store)
 {
     struct job_context context;
-    VEC_DECLARE(, char *)
-    ids = {0};
+    struct job_ids ids = {0};
+    size_t touched;
 
     pthread_mutex_lock(&hub->mutex);
     for (size_t i = 0; i < hub->touched.count; i++)
         vec_push(&ids, hub->touched.items[i]);
     hub->touched.count = 0;
     pthread_mutex_unlock(&hub->mutex);
+    touched = ids.count;
+    for (size_t i = 0; i < touched; i++)
+        add_taken_back(store, ids.items[i], &ids);
     if (ids.count && job_context_load(hub->api, store, &context, NULL) == 0) {
         for (size_t i = 0; i < ids.count; i++) {
             CLEANUP(free_charp) char *text = describe(hub, &context, ids.items[i]);

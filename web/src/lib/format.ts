@@ -79,6 +79,7 @@ const STAGES: Record<string, string> = {
   import_root_disk: "Importing VM",
   import_data_disk: "Importing data disks",
   done: "Done",
+  rolled_back: "Rolled back",
 };
 
 export function stage(name: string | null | undefined): string {
