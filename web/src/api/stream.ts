@@ -1,6 +1,7 @@
 // Live jobs: server-sent events, laid into the query cache in batches; where the stream breaks, polling.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
+import { patchPage, type Progress, withProgress } from "../lib/patch";
 import { remember } from "../lib/samples";
 import { url, withCredentials } from "./client";
 import type { Job, JobDetail, JobPage } from "./types";
@@ -27,17 +28,6 @@ export const isLive = () => link === "live";
 
 const FLUSH_MS = 250;
 const RETRY_MS = 3000;
-
-/** One page of jobs with what has changed; null when a row may be missing and the page must be read again. */
-export function patchPage(page: JobPage, changed: Map<string, Job>): { page: JobPage; unknown: boolean } {
-  let hits = 0;
-  const items = page.items.map((j) => {
-    const next = changed.get(j.id);
-    if (next) hits++;
-    return next ?? j;
-  });
-  return { page: hits > 0 ? { ...page, items } : page, unknown: hits < changed.size };
-}
 
 export function startStream(client: QueryClient): () => void {
   let source: EventSource | null = null;
@@ -95,6 +85,23 @@ export function startStream(client: QueryClient): () => void {
     flushing ??= window.setTimeout(flush, FLUSH_MS);
   };
 
+  const onProgress = (event: MessageEvent<string>) => {
+    const told = new Map((JSON.parse(event.data) as Progress[]).map((p) => [p.id, p]));
+    for (const [key, page] of client.getQueriesData<JobPage>({ queryKey: ["jobs"] })) {
+      if (!page) continue;
+      const items = page.items.map((j) => withProgress(j, told));
+      if (items.some((j, i) => j !== page.items[i])) client.setQueryData(key, { ...page, items });
+      items.filter((j) => told.has(j.id)).forEach(remember);
+    }
+    for (const p of told.values()) {
+      const old = client.getQueryData<JobDetail>(["job", p.id]);
+      const next = old && withProgress(old, told);
+      if (!next) continue;
+      remember(next);
+      if (next !== old) client.setQueryData<JobDetail>(["job", p.id], next);
+    }
+  };
+
   const everything = () => void client.invalidateQueries();
 
   const connect = () => {
@@ -106,6 +113,7 @@ export function startStream(client: QueryClient): () => void {
       setLink("live");
     };
     source.addEventListener("job", onJob as EventListener);
+    source.addEventListener("progress", onProgress as EventListener);
     source.addEventListener("gone", reread);
     source.addEventListener("reset", everything);
     source.onerror = () => {
