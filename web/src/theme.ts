@@ -37,7 +37,7 @@ export function themeOf(dark: boolean): ThemeConfig {
       colorError: dark ? "#f37370" : "#cf1322",
       colorSuccess: dark ? "#6abe39" : "#237804",
       ...(dark ? {} : { colorSuccessBg: "#f6ffed", colorSuccessBorder: "#b7eb8f", colorWarningBg: "#fffbe6", colorWarningBorder: "#ffe58f" }),
-      colorWarning: dark ? "#e8b339" : "#ad6800",
+      colorWarning: dark ? "#e8b339" : "#8f5600",
       colorTextPlaceholder: dark ? "rgba(255,255,255,0.6)" : "rgba(0,0,0,0.6)",
       colorTextDescription: dark ? "rgba(255,255,255,0.65)" : "rgba(0,0,0,0.62)",
       colorTextTertiary: dark ? "rgba(255,255,255,0.65)" : "rgba(0,0,0,0.62)",

@@ -8,7 +8,7 @@ const COLOR: Record<JobState, string> = {
 };
 
 export function StateTag({ job }: { job: Pick<Job, "state" | "required_action" | "paused" | "error" | "waits_for"> }) {
-  if (job.required_action) return <Tag color="orange">needs you</Tag>;
+  if (job.required_action) return <Tag color="warning">needs you</Tag>;
   if (job.paused && job.state === "running") return <Tag color="warning">paused</Tag>;
   const tag = <Tag color={COLOR[job.state]}>{job.state}</Tag>;
   const why = job.error?.detail ?? job.waits_for;

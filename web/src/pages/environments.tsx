@@ -1,5 +1,5 @@
 import { Alert, App, Button, Card, Checkbox, Form, Input, Modal, Popconfirm, Select, Table, Tag } from "antd";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { api, seg } from "../api/client";
 import { testEnvironment, useChange, useEnvironments } from "../api/hooks";
 import type { Environment, EnvironmentInput } from "../api/types";
@@ -22,6 +22,10 @@ function Editor({ env, onClose }: { env: Environment | null; onClose: () => void
     return test;
   }, "environments", "vms", "resources");
   const failed = save.data && !save.data.ok ? save.data : null;
+  const said = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (failed || save.error) said.current?.scrollIntoView({ block: "nearest" });
+  }, [failed, save.error]);
   return (
     <Modal open title={env ? `Change ${env.name}` : "Add an environment"} okText="Test and save" onCancel={onClose} onOk={() => form.submit()} confirmLoading={save.isPending}>
       <Form form={form} layout="vertical" onFinish={(v) => save.mutate(v)}
@@ -43,13 +47,16 @@ function Editor({ env, onClose }: { env: Environment | null; onClose: () => void
         <Form.Item name="thumbprint" label="Fingerprint of its certificate (SHA-256), if no authority vouches for it"><Input className="mono" maxLength={128} /></Form.Item>
         <Form.Item name="insecure" valuePropName="checked"><Checkbox>Do not check the certificate (not for production)</Checkbox></Form.Item>
       </Form>
-      {failed?.thumbprint && (
-        <Alert type="warning" showIcon title="Its certificate is not trusted"
-          description={<><div>Compare this fingerprint with the server's own before you accept it:</div><div className="mono" style={{ overflowWrap: "anywhere" }}>{failed.thumbprint}</div></>}
-          action={<Button size="small" onClick={() => { form.setFieldValue("thumbprint", failed.thumbprint); form.submit(); }}>Accept</Button>} />
-      )}
-      {failed && !failed.thumbprint && <Alert type="error" showIcon title={failed.error?.detail ?? "The test failed"} description={failed.error?.hint} />}
-      {save.error && <ErrorBox error={save.error} />}
+      {/* The form is longer than many a screen: what came of it is brought into sight. */}
+      <div ref={said}>
+        {failed?.thumbprint && (
+          <Alert type="warning" showIcon title="Its certificate is not trusted"
+            description={<><div>Compare this fingerprint with the server's own before you accept it:</div><div className="mono" style={{ overflowWrap: "anywhere" }}>{failed.thumbprint}</div></>}
+            action={<Button size="small" onClick={() => { form.setFieldValue("thumbprint", failed.thumbprint); form.submit(); }}>Accept</Button>} />
+        )}
+        {failed && !failed.thumbprint && <Alert type="error" showIcon title={failed.error?.detail ?? "The test failed"} description={failed.error?.hint} />}
+        {save.error && <ErrorBox error={save.error} />}
+      </div>
     </Modal>
   );
 }
