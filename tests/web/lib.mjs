@@ -83,7 +83,7 @@ class World {
     if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axeSource);
     const found = await page.evaluate(async (o) => (await globalThis.axe.run({ resultTypes: ["violations"], ...o })).violations
       .filter((v) => v.impact === "serious" || v.impact === "critical")
-      .map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`), options);
+      .map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(" ")} (${n.any[0]?.message ?? n.html})`).join(", ")}`), options);
     if (found.length) this.faults.push(`axe on ${where}: ${found.join("; ")}`);
   }
 
