@@ -159,7 +159,7 @@ function Shell() {
             {wide ? "VMware vSphere to Apache CloudStack" : "v2c-engine"}
           </div>
           <Connection />
-          <Dropdown
+          <Dropdown autoFocus
             trigger={["click"]}
             menu={{
               selectable: true,
@@ -170,7 +170,7 @@ function Shell() {
           >
             <Button type="text" icon={<BulbOutlined />} aria-label="Appearance" />
           </Dropdown>
-          <Dropdown
+          <Dropdown autoFocus
             trigger={["click"]}
             menu={{
               items: [

@@ -7,6 +7,7 @@ import { actOn, useChange } from "../api/hooks";
 import type { ActionInput, Job, JobAction } from "../api/types";
 import { go } from "../lib/router";
 import { useSession } from "../session";
+import { useOpener } from "./focus";
 import { ErrorBox } from "./states";
 
 export type Choice = JobAction | "finalize-now";
@@ -114,15 +115,16 @@ export function ActionDialog({ job, choice, onClose }: { job: Job; choice: Choic
 export function ActionMenu({ job }: { job: Job }) {
   const { can } = useSession();
   const [choice, setChoice] = useState<Choice | null>(null);
+  const opener = useOpener(choice !== null);
   const list = choicesOf(job);
   if (!can("operator") || list.length === 0) return null;
   return (
     <>
-      <Dropdown
+      <Dropdown autoFocus
         trigger={["click"]}
         menu={{ items: list.map((c) => ({ key: c, label: ACTIONS[c].label, danger: ACTIONS[c].danger })), onClick: ({ key }) => setChoice(key as Choice) }}
       >
-        <Button size="small" icon={<MoreOutlined />} aria-label={`Actions for ${job.vm_name}`} />
+        <Button size="small" icon={<MoreOutlined />} aria-label={`Actions for ${job.vm_name}`} onClick={(e) => opener(e.currentTarget)} />
       </Dropdown>
       <ActionDialog job={job} choice={choice} onClose={() => setChoice(null)} />
     </>
@@ -132,11 +134,12 @@ export function ActionMenu({ job }: { job: Job }) {
 export function ActionButtons({ job }: { job: Job }) {
   const { can } = useSession();
   const [choice, setChoice] = useState<Choice | null>(null);
+  const opener = useOpener(choice !== null);
   if (!can("operator")) return null;
   return (
     <>
       {choicesOf(job).map((c) => (
-        <Button key={c} danger={ACTIONS[c].danger} type={c === "shutdown" || c === "finalize" ? "primary" : "default"} onClick={() => setChoice(c)}>
+        <Button key={c} danger={ACTIONS[c].danger} type={c === "shutdown" || c === "finalize" ? "primary" : "default"} onClick={(e) => { opener(e.currentTarget); setChoice(c); }}>
           {ACTIONS[c].label}
         </Button>
       ))}

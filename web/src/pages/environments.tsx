@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { api, seg } from "../api/client";
 import { testEnvironment, useChange, useEnvironments } from "../api/hooks";
 import type { Environment, EnvironmentInput } from "../api/types";
+import { useOpener } from "../components/focus";
 import { ErrorBox, Loaded, Nothing, PageHead } from "../components/states";
 import { useSession } from "../session";
 
@@ -65,11 +66,12 @@ export default function Environments() {
   const { can } = useSession();
   const list = useEnvironments();
   const [edited, setEdited] = useState<Environment | "new" | null>(null);
+  const opener = useOpener(edited !== null);
   const remove = useChange((id: string) => api.delete(`/api/v1/environments/${seg(id)}`), "environments");
   return (
     <div className="page">
       <PageHead title="Environments" sub="Where VMs come from, and where they go">
-        {can("operator") && <Button type="primary" onClick={() => setEdited("new")}>Add</Button>}
+        {can("operator") && <Button type="primary" onClick={(e) => { opener(e.currentTarget); setEdited("new"); }}>Add</Button>}
       </PageHead>
       {remove.error && <ErrorBox error={remove.error} />}
       <Loaded query={list}>
@@ -81,7 +83,7 @@ export default function Environments() {
             { title: "Certificate", render: (_, e) => (e.insecure ? <Tag color="warning">not checked</Tag> : e.thumbprint ? "by fingerprint" : "by authority") },
             { title: <span className="muted">Actions</span>, render: (_, e) => e.source === "config" ? <span className="muted">of the configuration file</span> : can("operator") && (
               <div className="row-tight">
-                <Button size="small" onClick={() => setEdited(e)} aria-label={`Change ${e.name}`}>Change</Button>
+                <Button size="small" onClick={(click) => { opener(click.currentTarget); setEdited(e); }} aria-label={`Change ${e.name}`}>Change</Button>
                 <Popconfirm title={`Remove ${e.name}?`} onConfirm={() => remove.mutate(e.id)}><Button size="small" danger aria-label={`Remove ${e.name}`}>Remove</Button></Popconfirm>
               </div>) },
           ]} />
