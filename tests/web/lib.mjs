@@ -50,8 +50,10 @@ class World {
     Object.assign(this, given, { lab });
   }
 
-  async open(size = WIDE, dark = false) {
-    const context = await this.browser.newContext({ viewport: size, colorScheme: dark ? "dark" : "light" });
+  async open(size = WIDE, dark = false, moves = false) {
+    const context = await this.browser.newContext({
+      viewport: size, colorScheme: dark ? "dark" : "light", reducedMotion: moves ? "no-preference" : "reduce",
+    });
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
     page.on("pageerror", (e) => this.faults.push(e.message));
@@ -61,8 +63,8 @@ class World {
     });
     return page;
   }
-  async login(role, size, dark) {
-    const page = await this.open(size, dark);
+  async login(role, ...look) {
+    const page = await this.open(...look);
     await page.goto(`${this.url}/`);
     await page.getByRole("textbox", { name: "User" }).fill(role);
     await page.getByLabel("Password", { exact: true }).fill(this.passwords[role]);

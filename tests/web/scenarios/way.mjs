@@ -1,10 +1,10 @@
 // The whole way: servers are added, a VM is chosen, planned, started, watched and cut over.
 import assert from "node:assert/strict";
-import { act, choose, dialog, fillPlan, LONG, planVm, scenario, showsState } from "../lib.mjs";
+import { act, choose, dialog, fillPlan, LONG, planVm, scenario, showsState, WIDE } from "../lib.mjs";
 import { addCloudStack, addVcenter } from "../servers.mjs";
 
 await scenario(async (w) => {
-  const page = await w.login("operator");
+  const page = await w.login("operator", WIDE, false, true);
   await w.shot(page, "overview");
   await w.go(page, "environments", "Environments");
   await addVcenter(w, page, "Hall A");

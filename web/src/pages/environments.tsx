@@ -1,10 +1,11 @@
-import { Alert, App, Button, Card, Checkbox, Form, Input, Modal, Popconfirm, Select, Table, Tag } from "antd";
+import { Alert, App, Button, Card, Checkbox, Form, Input, Modal, Popconfirm, Select, Tag } from "antd";
 import { useEffect, useRef, useState } from "react";
 import { api, seg } from "../api/client";
 import { testEnvironment, useChange, useEnvironments } from "../api/hooks";
 import type { Environment, EnvironmentInput } from "../api/types";
 import { useOpener } from "../components/focus";
 import { ErrorBox, Loaded, Nothing, PageHead } from "../components/states";
+import { WideTable } from "../components/wide-table";
 import { useSession } from "../session";
 
 function Editor({ env, onClose }: { env: Environment | null; onClose: () => void }) {
@@ -76,7 +77,7 @@ export default function Environments() {
       {remove.error && <ErrorBox error={remove.error} />}
       <Loaded query={list}>
         {list.data?.length === 0 ? <Card><Nothing>No vCenter and no CloudStack is known yet</Nothing></Card> : (
-          <Table<Environment> size="small" rowKey="id" pagination={false} scroll={{ x: 640 }} dataSource={list.data ?? []} columns={[
+          <WideTable<Environment> label="Environments" width={640} rowKey="id" pagination={false} dataSource={list.data ?? []} columns={[
             { title: "Name", render: (_, e) => <strong>{e.name}</strong> },
             { title: "Kind", render: (_, e) => <Tag color={e.kind === "vcenter" ? "geekblue" : "purple"}>{e.kind === "vcenter" ? "vCenter" : "CloudStack"}</Tag> },
             { title: "Address", dataIndex: "address" },

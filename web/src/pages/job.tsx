@@ -1,4 +1,4 @@
-import { Alert, Button, Card, Checkbox, Descriptions, Input, Table, Tabs, Tag, Timeline } from "antd";
+import { Alert, Button, Card, Checkbox, Descriptions, Input, Tabs, Tag, Timeline } from "antd";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { seg, url } from "../api/client";
 import { isOver, useJob, useJobEvents, useJobLog, useJobReport } from "../api/hooks";
@@ -7,6 +7,7 @@ import { ActionButtons } from "../components/actions";
 import { Chart } from "../components/chart";
 import { Bar, kindName, situation, StateTag } from "../components/job-bits";
 import { Loaded, Nothing, PageHead } from "../components/states";
+import { WideTable } from "../components/wide-table";
 import * as f from "../lib/format";
 import { download } from "../lib/local";
 import { href, replaceQuery, useRoute } from "../lib/router";
@@ -78,7 +79,7 @@ function Report({ id }: { id: string }) {
 
 function Disks({ job }: { job: JobDetail }) {
   return (
-    <Table<JobDisk> size="small" rowKey="key" pagination={false} scroll={{ x: 760 }} dataSource={job.disks ?? []} columns={[
+    <WideTable<JobDisk> label="Disks" width={760} rowKey="key" pagination={false} dataSource={job.disks ?? []} columns={[
       { title: "Disk", render: (_, d) => <>{d.name} {d.boot && <Tag>boot</Tag>}<div className="muted mono">{d.address}</div></> },
       { title: "Size", className: "num", render: (_, d) => f.bytes(d.bytes) },
       { title: "Stage", render: (_, d) => f.stage(d.stage) },

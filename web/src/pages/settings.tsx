@@ -1,9 +1,10 @@
-import { App, Button, Card, Form, Input, InputNumber, Popconfirm, Select, Table, Tabs } from "antd";
+import { App, Button, Card, Form, Input, InputNumber, Popconfirm, Select, Tabs } from "antd";
 import { useState } from "react";
 import { api, seg } from "../api/client";
 import { useAbout, useAudit, useChange, useSettings, useTokens, useUsers } from "../api/hooks";
 import type { Role, Settings as Limits, Token, User } from "../api/types";
 import { ErrorBox, Loaded, PageHead } from "../components/states";
+import { WideTable } from "../components/wide-table";
 import * as f from "../lib/format";
 import { go, useRoute } from "../lib/router";
 import licences from "../licences.json";
@@ -40,7 +41,7 @@ function Users() {
   return (
     <Loaded query={users}>
       {error && <ErrorBox error={error} />}
-      <Table<User> size="small" rowKey="name" pagination={false} scroll={{ x: 480 }} dataSource={users.data ?? []} columns={[
+      <WideTable<User> label="Users" width={480} rowKey="name" pagination={false} dataSource={users.data ?? []} columns={[
         { title: "Name", dataIndex: "name" },
         { title: "Role", render: (_, u) => <Select aria-label={`Role of ${u.name}`} size="small" value={u.role} options={ROLES} onChange={(role: Role) => change.mutate({ name: u.name, role })} /> },
         { title: "Since", render: (_, u) => f.time(u.created_at) },
@@ -66,7 +67,7 @@ function Tokens() {
   return (
     <Loaded query={tokens}>
       {(add.error ?? remove.error) && <ErrorBox error={add.error ?? remove.error} />}
-      <Table<Token> size="small" rowKey="id" pagination={false} scroll={{ x: 480 }} dataSource={tokens.data ?? []} columns={[
+      <WideTable<Token> label="Tokens" width={480} rowKey="id" pagination={false} dataSource={tokens.data ?? []} columns={[
         { title: "Name", dataIndex: "name" }, { title: "User", dataIndex: "user" }, { title: "Role", dataIndex: "role" }, { title: "Last used", render: (_, t) => f.time(t.last_used_at) },
         { title: <span className="muted">Actions</span>, render: (_, t) => <Popconfirm title={`Revoke ${t.name}?`} onConfirm={() => remove.mutate(t.id)}><Button size="small" danger aria-label={`Revoke ${t.name}`}>Revoke</Button></Popconfirm> },
       ]} />
@@ -99,7 +100,7 @@ function Audit() {
   const audit = useAudit(50, (page - 1) * 50, true);
   return (
     <Loaded query={audit}>
-      <Table size="small" rowKey={(a) => `${a.at}${a.action}${a.subject}`} scroll={{ x: 640 }} dataSource={audit.data?.items ?? []} pagination={{ current: page, pageSize: 50, total: audit.data?.total ?? 0, onChange: setPage, showSizeChanger: false }}
+      <WideTable label="Audit log" width={640} rowKey={(a) => `${a.at}${a.action}${a.subject}`} dataSource={audit.data?.items ?? []} pagination={{ current: page, pageSize: 50, total: audit.data?.total ?? 0, onChange: setPage, showSizeChanger: false }}
         columns={[{ title: "When", render: (_, a) => f.time(a.at) }, { title: "Who", dataIndex: "user" }, { title: "From", dataIndex: "address" }, { title: "What", dataIndex: "action" }, { title: "To what", dataIndex: "subject" }, { title: "Outcome", dataIndex: "outcome" }]} />
     </Loaded>
   );
