@@ -1,9 +1,10 @@
 """The whole way in a browser: the UI, the real service and the lab.  Each scenario is a script of its own in
 scenarios/, with VMs of its own; most share one lab and one service."""
 
+import gzip
 import json
 import os
-import shutil
+import re
 import subprocess
 import threading
 
@@ -77,6 +78,14 @@ def world(built, tmp_path_factory):
                   vm(6, "app01"), vm(7, "tmp01"), vm(8, "key01"), vm(9, "net01"), vm(10, "axe01"))
     yield world
     world.end()
+
+
+def test_scripts_are_sent_compressed(world):
+    page = world.service.fetch("/").body.decode()
+    script = re.search(r'src="\.?(/assets/[^"]+\.js)"', page).group(1)
+    packed = world.service.fetch(script, {"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == world.service.fetch(script).body
 
 
 def test_the_whole_way(world):
