@@ -127,3 +127,18 @@ def test_a_service_that_was_away(world):
 
 def test_axe_on_every_page(world):
     world.play("pages")
+
+
+def test_a_real_guest_is_seen_booted(built, tmp_path):
+    guest = harness.synthetic("live01", kind="live", guest_id="debian12_64Guest", disks=[
+        {"address": "scsi0:0", "size": "96MiB"}, {"address": "scsi0:1", "size": "160MiB"}])
+    world = World(tmp_path, built, {k: v for k, v in guest.items() if k not in ("power", "tools", "shutdown_ms")},
+                  boot="qemu", importvm_macaddress=True)
+    try:
+        serial = world.lab.dir / "vms"
+        harness.until(lambda: any(b"V2C-GUEST verified" in log.read_bytes() for log in serial.rglob("serial.log")),
+                      "the source guest is up and writes", 120)
+        world.play("booted")
+        world.engine.assert_identical("live01")
+    finally:
+        world.end()

@@ -1,7 +1,8 @@
 // Live jobs: server-sent events, laid into the query cache in batches; where the stream breaks, polling.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { patchPage, type Progress, withProgress } from "../lib/patch";
+import { patchPage } from "../lib/patch";
+import { forget, type Progress, tell, withProgress } from "../lib/progress";
 import { remember } from "../lib/samples";
 import { url, withCredentials } from "./client";
 import type { Job, JobDetail, JobPage } from "./types";
@@ -82,23 +83,18 @@ export function startStream(client: QueryClient): () => void {
   const onJob = (event: MessageEvent<string>) => {
     const job = JSON.parse(event.data) as Job;
     pending.set(job.id, job);
+    forget(job.id);
     flushing ??= window.setTimeout(flush, FLUSH_MS);
   };
 
   const onProgress = (event: MessageEvent<string>) => {
-    const told = new Map((JSON.parse(event.data) as Progress[]).map((p) => [p.id, p]));
-    for (const [key, page] of client.getQueriesData<JobPage>({ queryKey: ["jobs"] })) {
-      if (!page) continue;
-      const items = page.items.map((j) => withProgress(j, told));
-      if (items.some((j, i) => j !== page.items[i])) client.setQueryData(key, { ...page, items });
-      items.filter((j) => told.has(j.id)).forEach(remember);
-    }
-    for (const p of told.values()) {
+    const list = JSON.parse(event.data) as Progress[];
+    tell(list);
+    for (const p of list) {
       const old = client.getQueryData<JobDetail>(["job", p.id]);
-      const next = old && withProgress(old, told);
-      if (!next) continue;
-      remember(next);
-      if (next !== old) client.setQueryData<JobDetail>(["job", p.id], next);
+      if (!old) continue;
+      remember(withProgress(old, p));
+      client.setQueryData<JobDetail>(["job", p.id], withProgress(old, p));
     }
   };
 

@@ -1,6 +1,7 @@
 import { Tag, Tooltip } from "antd";
 import type { Job, JobKind, JobState } from "../api/types";
 import * as f from "../lib/format";
+import { useProgress } from "../lib/progress";
 
 const COLOR: Record<JobState, string> = {
   queued: "default", running: "processing", waiting: "geekblue", completed: "success", failed: "error", stopped: "warning",
@@ -33,7 +34,8 @@ export function Bar({ value, className = "bar", label }: { value: number; classN
   );
 }
 
-export function ProgressCell({ job }: { job: Job }) {
+export function ProgressCell({ job: read }: { job: Job }) {
+  const job = useProgress(read);
   return (
     <div className="progress-cell">
       <Bar value={job.progress ?? 0} className={barClass(job)} label={`Progress of ${job.vm_name}`} />
@@ -43,6 +45,10 @@ export function ProgressCell({ job }: { job: Job }) {
       </div>
     </div>
   );
+}
+
+export function TimeLeft({ job }: { job: Job }) {
+  return <>{f.duration(useProgress(job).eta_s)}</>;
 }
 
 /** Where it is, in one line. */

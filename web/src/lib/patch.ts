@@ -11,13 +11,3 @@ export function patchPage(page: JobPage, changed: Map<string, Job>): { page: Job
   });
   return { page: hits > 0 ? { ...page, items } : page, unknown: hits < changed.size };
 }
-
-/** How far a job that copies is; told more often than the rest of it. */
-export type Progress = Pick<Job, "id" | "progress" | "rate_bytes_per_s" | "eta_s">;
-
-/** A job with what was told of its progress; the same object when that is nothing new. */
-export function withProgress<J extends Job>(job: J, told: Map<string, Progress>): J {
-  const now = told.get(job.id);
-  if (!now || (now.progress === job.progress && now.rate_bytes_per_s === job.rate_bytes_per_s && now.eta_s === job.eta_s)) return job;
-  return { ...job, ...now };
-}

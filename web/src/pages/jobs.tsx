@@ -1,14 +1,18 @@
-import { Button, Card, Grid, Input, Select, Switch, Table } from "antd";
+import { Button, Card, Grid, Input, Select, Switch, Table, type TableColumnType } from "antd";
 import type { Query } from "../api/client";
 import { useJobs, useWaves } from "../api/hooks";
 import type { Job } from "../api/types";
 import { ActionMenu } from "../components/actions";
-import { kindName, ProgressCell, situation, StateTag } from "../components/job-bits";
+import { kindName, ProgressCell, situation, StateTag, TimeLeft } from "../components/job-bits";
 import { ErrorBox, Loaded, Nothing, PageHead } from "../components/states";
 import * as f from "../lib/format";
 import { href, replaceQuery, useRoute } from "../lib/router";
 
 const SIZE = 50;
+
+/** Cells that are drawn anew when their job has changed: with fifty that move, not the whole table each time. */
+const drawnWhenChanged = <T extends object>(columns: TableColumnType<T>[]) =>
+  columns.map((column) => ({ ...column, shouldCellUpdate: (now: T, before: T) => now !== before }));
 
 export default function Jobs() {
   const { query: q } = useRoute();
@@ -57,18 +61,18 @@ export default function Jobs() {
               const one = Array.isArray(s) ? s[0] : s;
               replaceQuery({ page: String(p.current ?? 1), sort: one?.order ? String(one.columnKey) : undefined, order: one?.order === "ascend" ? "asc" : undefined });
             }}
-            columns={[
+            columns={drawnWhenChanged<Job>([
               { key: "vm", title: "VM", sorter: true, fixed: "left", width: 170, render: (_, j) => <>{link(j)}{j.kind !== "migrate" && <div className="muted">{kindName(j.kind)}</div>}</> },
               { key: "state", title: "State", sorter: true, width: 110, render: (_, j) => <StateTag job={j} /> },
               { key: "stage", title: "Stage", width: 180, ellipsis: true, render: (_, j) => situation(j) },
               { key: "progress", title: "Progress", width: 180, render: (_, j) => <ProgressCell job={j} /> },
-              { key: "eta", title: "Left", width: 90, className: "num", render: (_, j) => f.duration(j.eta_s) },
+              { key: "eta", title: "Left", width: 90, className: "num", render: (_, j) => <TimeLeft job={j} /> },
               { key: "delta", title: "Last delta", width: 100, className: "num", render: (_, j) => f.bytes(j.last_delta_bytes) },
               { key: "down", title: "Downtime", width: 100, className: "num", render: (_, j) => f.milliseconds(j.predicted_downtime_ms) },
               { key: "wave", title: "Wave", width: 90, render: (_, j) => j.wave ?? "–" },
               { key: "created", title: "Created", sorter: true, width: 100, className: "num", render: (_, j) => f.time(j.created_at) },
               { key: "actions", title: <span className="muted">Actions</span>, width: 96, fixed: "right", render: (_, j) => <ActionMenu job={j} /> },
-            ]}
+            ])}
           />
         ) : (
           <ul className="job-cards">
