@@ -61,6 +61,8 @@ struct live {
     unsigned passed; /* since the last */
 };
 
+VEC_DECLARE(job_ids, char *);
+
 struct hub {
     struct api *api;
     pthread_mutex_t mutex;
@@ -72,8 +74,7 @@ struct hub {
     clients;
     VEC_DECLARE(, struct event *)
     history; /* oldest first */
-    VEC_DECLARE(, char *)
-    touched; /* job ids */
+    struct job_ids touched;
     VEC_DECLARE(, struct live)
     lives;
     struct sample samples[SAMPLES];
@@ -438,6 +439,25 @@ describe(struct job_context *context, const char *job_id, char **ret_text)
     return object ? 0 : -1;
 }
 
+/* A rollback that has ended changes the jobs whose migration it has taken back: they are told of, too. */
+static void
+add_taken_back(struct store *store, const char *job_id, struct job_ids *ids)
+{
+    struct store_job_filter filter = {.kind = JOB_MIGRATE};
+    struct store_jobs jobs = {0};
+    struct store_job job = {0};
+
+    if (store_job_get(store, job_id, &job, NULL) < 0)
+        return;
+    filter.migration = job.migration;
+    if (job.kind == JOB_ROLLBACK && store_job_is_over((enum store_job_state)job.state) &&
+        filter.migration && store_job_list(store, &filter, &jobs, NULL, NULL) == 0)
+        for (size_t i = 0; i < jobs.count; i++)
+            vec_push(ids, xstrdup(jobs.items[i].job_id));
+    store_jobs_done(&jobs);
+    store_job_done(&job);
+}
+
 static int
 tell_job(struct hub *hub, struct job_context *context, const char *job_id)
 {
@@ -456,8 +476,8 @@ static void
 tell_touched(struct hub *hub, struct store *store)
 {
     struct job_context context;
-    VEC_DECLARE(, char *)
-    ids = {0};
+    struct job_ids ids = {0};
+    size_t touched;
     bool is_read;
 
     pthread_mutex_lock(&hub->mutex);
@@ -465,6 +485,9 @@ tell_touched(struct hub *hub, struct store *store)
         vec_push(&ids, hub->touched.items[i]);
     hub->touched.count = 0;
     pthread_mutex_unlock(&hub->mutex);
+    touched = ids.count;
+    for (size_t i = 0; i < touched; i++)
+        add_taken_back(store, ids.items[i], &ids);
     is_read = ids.count && job_context_load(hub->api, store, &context, NULL) == 0;
     for (size_t i = 0; i < ids.count; i++) {
         bool is_told = is_read && tell_job(hub, &context, ids.items[i]) == 0;

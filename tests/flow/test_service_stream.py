@@ -155,3 +155,17 @@ def test_the_service_stops_while_clients_listen(serve):  # noqa: F811
     for listener in listeners:
         listener.thread.join(10)
         assert not listener.thread.is_alive()
+
+
+def test_a_job_whose_migration_was_taken_back_is_told(serve):  # noqa: F811
+    _, _, service = serve(harness.synthetic())
+    [job] = service.begin("web01")
+    service.until_job(job, lambda j: "finalize" in (j["actions"] or []), "it can be finalized")
+    service.act(job, "finalize", {"now": True})
+    assert service.until_state(job, "completed", "failed")["state"] == "completed"
+    listener = Listener(service)
+    back = service.act(job, "rollback", {"force": True})
+    assert service.until_state(back["id"], "completed", "failed")["state"] == "completed"
+    told = harness.until(lambda: listener.jobs(job), "the first job is told again", 10)
+    assert told[-1]["stage"] == "rolled_back" and "rollback" not in told[-1]["actions"]
+    listener.close()

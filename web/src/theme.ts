@@ -32,11 +32,13 @@ export function themeOf(dark: boolean): ThemeConfig {
     cssVar: { key: "v2c" },
     token: {
       colorPrimary: "#1668dc",
-      colorInfo: dark ? "#3c9ae8" : "#1668dc",
+      colorInfo: dark ? "#4fb0ff" : "#1668dc",
       colorLink: dark ? "#65b7f3" : "#0958d9",
-      colorError: dark ? "#f37370" : "#cf1322",
+      colorError: dark ? "#ff8783" : "#cf1322",
       colorSuccess: dark ? "#6abe39" : "#237804",
       ...(dark ? {} : { colorSuccessBg: "#f6ffed", colorSuccessBorder: "#b7eb8f", colorWarningBg: "#fffbe6", colorWarningBorder: "#ffe58f" }),
+      // The tags of these names, on dark.
+      ...(dark ? { geekblue: "#85a5ff", purple: "#b98cf0", blue: "#4fb0ff" } : {}),
       colorWarning: dark ? "#e8b339" : "#8a5200",
       colorTextPlaceholder: dark ? "rgba(255,255,255,0.6)" : "rgba(0,0,0,0.6)",
       colorTextDescription: dark ? "rgba(255,255,255,0.65)" : "rgba(0,0,0,0.62)",
@@ -52,6 +54,9 @@ export function themeOf(dark: boolean): ThemeConfig {
       Layout: { headerHeight: 52, headerPadding: "0 16px", headerBg: dark ? "#151b24" : "#ffffff", siderBg: "#001529" },
       Table: { cellPaddingBlockSM: 6, cellPaddingInlineSM: 10, headerBg: dark ? "#1b2330" : "#f7f9fc" },
       Menu: { darkItemBg: "#001529", darkItemSelectedBg: "#1668dc", darkItemColor: "rgba(255,255,255,0.8)" },
+      // What the pointer is on is darker, not lighter: the text on it is white.
+      Button: dark ? { dangerColor: "#1f0d0c", colorPrimaryHover: "#1a66d6", defaultHoverColor: "#65b7f3", defaultHoverBorderColor: "#65b7f3" } : { colorPrimaryHover: "#0d4fb0" },
+      ...(dark ? { Tabs: { itemSelectedColor: "#65b7f3", itemHoverColor: "#8ecbf8", itemActiveColor: "#65b7f3", inkBarColor: "#65b7f3" } } : {}),
       Card: { headerHeight: 46, headerFontSize: 15 },
     },
   };

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { Vm } from "../src/api/types";
+import type { Job, Vm } from "../src/api/types";
 import { importCsv, parseCsv } from "../src/lib/csv";
 import * as f from "../src/lib/format";
 import { addVms, changeDrafts, draftFromSpec, emptyPlan, findVm, mapNetwork, problems, setDisk, setPlacement, specOf } from "../src/lib/plan";
+import { withProgress } from "../src/lib/progress";
 import { suggestBoot, suggestOffering, suggestOsType } from "../src/lib/suggest";
 
 const vm = (over: Partial<Vm> = {}): Vm => ({
@@ -61,6 +62,16 @@ describe("plan", () => {
     expect([s.migration, s.target]).toEqual([{ vddk: { compression: "none" } }, { cloudstack: { templateid: "t", zoneid: "z" } }]);
   });
   it("does not guess between VMs of one name", () => expect(findVm([vm(), vm({ moref: "vm-2" })], { name: "web01" })).toContain("2 VMs"));
+});
+
+describe("what the stream tells", () => {
+  const job = (id: string, over: Partial<Job> = {}): Job => ({ id, kind: "migrate", state: "running", vm_name: id, created_at: "2026-01-01T00:00:00Z", progress: 1, ...over }) as Job;
+  it("moves a job on, and leaves the rest of it", () => {
+    const told = { id: "a", progress: 40, rate_bytes_per_s: 7, eta_s: 3 };
+    expect(withProgress(job("a", { stage: "base_copy" }), told)).toMatchObject({ progress: 40, eta_s: 3, stage: "base_copy", state: "running" });
+    const b = job("b");
+    expect(withProgress(b, undefined)).toBe(b);
+  });
 });
 
 describe("csv", () => {

@@ -1,7 +1,8 @@
 // Live jobs: server-sent events, laid into the query cache in batches; where the stream breaks, polling.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { announcement, patchPage, type Progress } from "../lib/live";
+import { announcement, patchPage } from "../lib/live";
+import { forget, type Progress, tell, withProgress } from "../lib/progress";
 import { remember } from "../lib/samples";
 import { url, withCredentials } from "./client";
 import type { Job, JobDetail, JobPage } from "./types";
@@ -106,17 +107,18 @@ export function startStream(client: QueryClient): () => void {
 
   const onProgress = (event: MessageEvent<string>) => {
     const list = JSON.parse(event.data) as Progress[];
-    patchPages(new Map(list.map((p) => [p.id, p])));
+    tell(list);
     for (const p of list) {
       remember({ ...p, state: "running" });
       const old = client.getQueryData<JobDetail>(["job", p.id]);
-      if (old) client.setQueryData<JobDetail>(["job", p.id], { ...old, ...p });
+      if (old) client.setQueryData<JobDetail>(["job", p.id], withProgress(old, p));
     }
   };
 
   const onJob = (event: MessageEvent<string>) => {
     const job = JSON.parse(event.data) as Job;
     pending.set(job.id, job);
+    forget(job.id);
     flushing ??= window.setTimeout(flush, FLUSH_MS);
   };
 

@@ -2,6 +2,7 @@
 import { Tag, Tooltip } from "antd";
 import type { Job, JobKind, JobState } from "../api/types";
 import * as f from "../lib/format";
+import { useProgress } from "../lib/progress";
 
 const COLOR: Record<JobState, string> = {
   queued: "default", running: "processing", waiting: "geekblue", completed: "success", failed: "error", stopped: "warning",
@@ -51,7 +52,8 @@ export function DiskBars({ job }: { job: Job }) {
   );
 }
 
-export function ProgressCell({ job }: { job: Job }) {
+export function ProgressCell({ job: read }: { job: Job }) {
+  const job = useProgress(read);
   const copies = job.state === "running" && !job.paused;
   return (
     <div className="progress-cell">
@@ -63,6 +65,10 @@ export function ProgressCell({ job }: { job: Job }) {
       </div>
     </div>
   );
+}
+
+export function TimeLeft({ job }: { job: Job }) {
+  return <>{f.duration(useProgress(job).eta_s)}</>;
 }
 
 /** Where it is, in one line. */

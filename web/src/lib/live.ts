@@ -12,14 +12,6 @@ export function patchPage(page: JobPage, changed: Map<string, Partial<Job>>): Jo
   return hits > 0 ? { ...page, items } : page;
 }
 
-/** What the stream says every two seconds of all that copies. */
-export interface Progress {
-  id: string;
-  progress: number;
-  rate_bytes_per_s: number;
-  eta_s: number | null;
-}
-
 /** Changes of state in words, for those who do not see the table; many at once become a number. */
 export function announcement(moved: Pick<Job, "vm_name" | "state" | "required_action">[]): string {
   if (moved.length > 3) return `${moved.length} jobs have changed their state`;

@@ -7,7 +7,7 @@ import { listJobs, useJobs, useWaves } from "../api/hooks";
 import type { Job } from "../api/types";
 import { ActionMenu } from "../components/actions";
 import { BulkBar } from "../components/bulk";
-import { kindName, ProgressCell, situation, StateTag } from "../components/job-bits";
+import { kindName, ProgressCell, situation, StateTag, TimeLeft } from "../components/job-bits";
 import { ErrorBox, Loaded, Nothing, PageHead } from "../components/states";
 import { useColumns } from "../lib/columns";
 import * as f from "../lib/format";
@@ -28,6 +28,9 @@ function Name({ job }: { job: Job }) {
   );
 }
 
+/** A cell is drawn anew when its job is another: what moves every two seconds draws itself. */
+const hasChanged = (now: Job, before: Job) => now !== before;
+
 function columnsOf(shown: string[]): TableColumnsType<Job> {
   const all: (TableColumnsType<Job>[number] & { key: string })[] = [
     { key: "vm", title: "VM", sorter: true, width: 138, ellipsis: true, render: (_, j) => <Name job={j} /> },
@@ -41,7 +44,7 @@ function columnsOf(shown: string[]): TableColumnsType<Job> {
       ),
     },
     { key: "progress", title: "Progress", width: 168, render: (_, j) => <ProgressCell job={j} /> },
-    { key: "eta", title: "Left", width: 92, className: "num", render: (_, j) => f.duration(j.eta_s) },
+    { key: "eta", title: "Left", width: 92, className: "num", render: (_, j) => <TimeLeft job={j} /> },
     {
       key: "delta", title: "Deltas", width: 124, className: "num",
       render: (_, j) => !j.delta_rounds ? "–" : (
@@ -62,7 +65,7 @@ function columnsOf(shown: string[]): TableColumnsType<Job> {
     },
     { key: "actions", title: <span className="hidden">Actions</span>, width: 46, fixed: "right", render: (_, j) => <ActionMenu job={j} /> },
   ];
-  return all.filter((c) => !(c.key in OPTIONAL) || shown.includes(c.key));
+  return all.filter((c) => !(c.key in OPTIONAL) || shown.includes(c.key)).map((c) => ({ ...c, shouldCellUpdate: hasChanged }));
 }
 
 /** The selection stays when the page is turned; what is shown of it is as new as it can be. */
