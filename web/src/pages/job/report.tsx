@@ -56,7 +56,9 @@ export function Report({ id }: { id: string }) {
         <div className="stack">
           <div className="row no-print">
             <Button onClick={() => window.print()}>Print</Button>
-            <Button onClick={() => download(`${id}-report.json`, JSON.stringify(report, null, 2), "application/json")}>Download JSON</Button>
+            <Button onClick={() => download(`${id}-report.json`, JSON.stringify(report, null, 2), "application/json")}>
+              Download JSON
+            </Button>
           </div>
           {isMigration && <Summary report={report} />}
           {report.warnings?.map((w) => <Alert key={w} type="warning" showIcon title={w} />)}
