@@ -176,7 +176,7 @@ function Shell() {
         </Drawer>
       )}
       <Layout>
-        <Layout.Header style={{ display: "flex", alignItems: "center", gap: 12, borderBottom: "1px solid var(--ant-color-border-secondary)" }}>
+        <Layout.Header className="header">
           {!wide && <Button type="text" icon={<MenuOutlined />} aria-label="Menu" onClick={() => setOpen(true)} />}
           <div className="grow muted nowrap" style={{ overflow: "hidden", textOverflow: "ellipsis" }}>
             {wide ? "VMware vSphere to Apache CloudStack" : "v2c-engine"}

@@ -53,6 +53,7 @@ export function themeOf(dark: boolean): ThemeConfig {
     components: {
       Layout: { headerHeight: 52, headerPadding: "0 16px", headerBg: dark ? "#151b24" : "#ffffff", siderBg: "#001529" },
       Table: { cellPaddingBlockSM: 6, cellPaddingInlineSM: 10, headerBg: dark ? "#1b2330" : "#f7f9fc" },
+      ...(dark ? { Tabs: { itemSelectedColor: "#65b7f3", itemHoverColor: "#8dcff8", inkBarColor: "#3c9ae8" } } : {}),
       Menu: { darkItemBg: "#001529", darkItemSelectedBg: "#1668dc", darkItemColor: "rgba(255,255,255,0.8)" },
       // What the pointer is on is darker, not lighter: the text on it is white.
       Button: dark ? { dangerColor: "#1f0d0c", colorPrimaryHover: "#1a66d6", defaultHoverColor: "#65b7f3", defaultHoverBorderColor: "#65b7f3" } : { colorPrimaryHover: "#0d4fb0" },

@@ -30,7 +30,8 @@ export function barClass(job: Pick<Job, "state">): string {
 export function Bar({ value, className = "bar", label }: { value: number; className?: string; label: string }) {
   const shown = Math.min(100, Math.max(0, value));
   return (
-    <div className={className} role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.floor(shown)}>
+    <div className={className} role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100}
+      aria-valuenow={Math.floor(shown)}>
       <span style={{ width: `${shown}%` }} />
     </div>
   );

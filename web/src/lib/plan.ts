@@ -295,7 +295,8 @@ export function warnings(plan: Plan, d: Draft): string[] {
   return found;
 }
 
-export type Known = Partial<Record<"zone" | "cluster" | "pool" | "offering" | "disk offering" | "OS type" | "network", ReadonlySet<string>>>;
+type Thing = "zone" | "cluster" | "pool" | "offering" | "disk offering" | "OS type" | "network";
+export type Known = Partial<Record<Thing, ReadonlySet<string>>>;
 
 /** What cannot be meant as it stands: ids that the CloudStack does not have (any more). */
 export function unknownIds(plan: Plan, d: Draft, known: Known): Problem[] {

@@ -15,7 +15,9 @@ export function nameIn(list: Resource[], id: string | undefined): string | null 
 export const optionsOf = (list: Resource[]) => list.map((r) => ({ value: r.id, label: titleOf(r) }));
 export const inZone = (list: Resource[], zone: string | undefined) => list.filter((r) => !r["zoneid"] || r["zoneid"] === zone);
 
-export const EMPTY: Resources = { zones: [], clusters: [], storage: [], networks: [], serviceofferings: [], diskofferings: [], ostypes: [] };
+export const EMPTY: Resources = {
+  zones: [], clusters: [], storage: [], networks: [], serviceofferings: [], diskofferings: [], ostypes: [],
+};
 
 const ids = (list: Resource[]) => new Set(list.map((r) => r.id));
 

@@ -79,8 +79,8 @@ function Editor({ env, open, onClose }: EditorProps) {
     form.submit();
   };
   return (
-    <Dialog open={open} title={env ? `Change ${env.name}` : "Add an environment"} okText="Test and save" cancelText="Back" onCancel={onClose}
-      onOk={() => form.submit()} confirmLoading={save.isPending}>
+    <Dialog open={open} title={env ? `Change ${env.name}` : "Add an environment"} okText="Test and save" cancelText="Back"
+      onCancel={onClose} onOk={() => form.submit()} confirmLoading={save.isPending}>
       <Form form={form} name="environment" layout="vertical" onFinish={(v) => save.mutate(v)} initialValues={initial(env)}>
         <Form.Item name="kind" label="Kind"><Select disabled={env !== null} options={KINDS} /></Form.Item>
         <Form.Item name="name" label="Name" rules={[{ required: true }]}><Input maxLength={64} /></Form.Item>
@@ -91,7 +91,9 @@ function Editor({ env, open, onClose }: EditorProps) {
         <Form.Item name="thumbprint" label="Fingerprint of its certificate (SHA-256), if no authority vouches for it">
           <Input className="mono" maxLength={128} />
         </Form.Item>
-        <Form.Item name="insecure" valuePropName="checked"><Checkbox>Do not check the certificate (not for production)</Checkbox></Form.Item>
+        <Form.Item name="insecure" valuePropName="checked">
+          <Checkbox>Do not check the certificate (not for production)</Checkbox>
+        </Form.Item>
         <button type="submit" hidden aria-hidden tabIndex={-1} />
       </Form>
       {save.data && !save.data.ok && <Failed test={save.data} onAccept={accept} />}
@@ -143,7 +145,7 @@ export default function Environments() {
             { title: "Name", render: (_, e) => <strong>{e.name}</strong> },
             {
               title: "Kind",
-              render: (_, e) => <Tag color={e.kind === "vcenter" ? "geekblue" : "purple"}>{e.kind === "vcenter" ? "vCenter" : "CloudStack"}</Tag>,
+              render: (_, e) => e.kind === "vcenter" ? <Tag color="geekblue">vCenter</Tag> : <Tag color="purple">CloudStack</Tag>,
             },
             { title: "Address", dataIndex: "address" },
             { title: "User", render: (_, e) => e.user ?? "–" },

@@ -50,7 +50,9 @@ function columnsOf(shown: string[]): TableColumnsType<Job> {
       render: (_, j) => !j.delta_rounds ? "–" : (
         <>
           {f.bytes(j.last_delta_bytes)}
-          <div className="muted">{j.predicted_downtime_ms ? `down ${f.milliseconds(j.predicted_downtime_ms)}` : f.plural(j.delta_rounds, "round")}</div>
+          <div className="muted" title={j.predicted_downtime_ms ? "Predicted downtime of a cutover" : undefined}>
+            {j.predicted_downtime_ms ? `down ${f.milliseconds(j.predicted_downtime_ms)}` : f.plural(j.delta_rounds, "round")}
+          </div>
         </>
       ),
     },

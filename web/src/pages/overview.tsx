@@ -36,7 +36,8 @@ function Persons({ jobs }: { jobs: Job[] }) {
       <ul className="plain">{sorted.slice(0, SHOWN).map((j) => <JobLine key={j.id} job={j} text={situation(j)} />)}</ul>
       {jobs.length > SHOWN && (
         <p className="muted">
-          And {jobs.length - SHOWN} more: <a href={href("/jobs", { state: "failed" })}>failed</a>, <a href={href("/jobs", { state: "waiting" })}>waiting</a>
+          And {jobs.length - SHOWN} more: <a href={href("/jobs", { state: "failed" })}>failed</a>,{" "}
+          <a href={href("/jobs", { state: "waiting" })}>waiting</a>
         </p>
       )}
     </>
@@ -61,7 +62,9 @@ function Scheduled({ jobs, waves }: { jobs: Job[]; waves: Wave[] }) {
         ))}
         {sorted.slice(0, SHOWN).map((j) => <JobLine key={j.id} job={j} text={`${f.minute(j.not_before)}, ${f.fromNow(j.not_before)}`} />)}
       </ul>
-      {jobs.length > SHOWN && <p className="muted">And {jobs.length - SHOWN} more: <a href={href("/jobs", { state: "queued" })}>queued</a></p>}
+      {jobs.length > SHOWN && (
+        <p className="muted">And {jobs.length - SHOWN} more: <a href={href("/jobs", { state: "queued" })}>queued</a></p>
+      )}
     </>
   );
 }
@@ -102,7 +105,8 @@ export default function OverviewPage() {
             <Totals o={o} />
             <Card size="small" title="Throughput" extra={x.length > 1 && <span className="muted num">at most {f.rate(peak)}</span>}>
               {x.length > 1 ? (
-                <Chart label={`Throughput of all jobs, at last ${f.rate(y[y.length - 1])}, at most ${f.rate(peak)}`} x={x} y={y} unit="rate" time />
+                <Chart label={`Throughput of all jobs, at last ${f.rate(y[y.length - 1])}, at most ${f.rate(peak)}`}
+                  x={x} y={y} unit="rate" time />
               ) : (
                 <Nothing>Nothing has been copied yet</Nothing>
               )}

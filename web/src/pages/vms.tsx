@@ -1,5 +1,7 @@
 // What a vCenter has: a tree of where it is, a table of what it is, and what speaks against migrating it.
-import { Button, Card, Checkbox, Descriptions, Drawer, Grid, Input, Segmented, Select, Table, type TableColumnsType, Tag, Tooltip, Tree } from "antd";
+import {
+  Button, Card, Checkbox, Descriptions, Drawer, Grid, Input, Segmented, Select, Table, type TableColumnsType, Tag, Tooltip, Tree,
+} from "antd";
 import { useEffect, useMemo, useState } from "react";
 import { useEnvironments, useVms } from "../api/hooks";
 import type { Vm } from "../api/types";
@@ -14,7 +16,9 @@ import { go, href, replaceQuery, useRoute } from "../lib/router";
 import { useSession } from "../session";
 
 const FINDINGS = [
-  { value: "clean", label: "nothing against it" }, { value: "warning", label: "with warnings" }, { value: "failure", label: "with failures" },
+  { value: "clean", label: "nothing against it" },
+  { value: "warning", label: "with warnings" },
+  { value: "failure", label: "with failures" },
 ];
 
 /** What is left of the window below the filters: the table scrolls, the page does not. */
@@ -33,7 +37,7 @@ function Badges({ vm }: { vm: Vm }) {
     <div className="badges">
       {vm.job && (
         <a href={href(`/jobs/${vm.job.id}`)}>
-          <Tag color={isMigrated(vm) ? "success" : "processing"}>{isMigrated(vm) ? "migrated" : vm.job.state}</Tag>
+          <Tag color={isMigrated(vm) ? "success" : vm.job.state === "failed" ? "error" : "processing"}>{isMigrated(vm) ? "migrated" : vm.job.state}</Tag>
         </a>
       )}
       {speaksAgainst(vm).map((x) => (
@@ -58,7 +62,7 @@ function Details({ vm, onClose }: { vm: Vm | null; onClose: () => void }) {
             { key: 2, label: "Folder", children: vm.folder ?? "–" },
             { key: 3, label: "Guest", children: vm.guest || "–" },
             { key: 4, label: "Size", children: `${vm.cpu} CPU, ${f.bytes(vm.memory_mib * 2 ** 20)}` },
-            { key: 5, label: "Firmware", children: `${vm.firmware ?? "–"}${vm.secure_boot ? ", secure boot" : ""}${vm.vtpm ? ", TPM" : ""}` },
+            { key: 5, label: "Firmware", children: [vm.firmware ?? "–", vm.secure_boot && "secure boot", vm.vtpm && "TPM"].filter(Boolean).join(", ") },
             { key: 6, label: "Tools", children: vm.tools || "–" },
             { key: 7, label: "Moref", children: <span className="mono">{vm.moref}</span> },
             { key: 8, label: "UUID", children: <span className="mono">{vm.instance_uuid || "–"}</span> },
@@ -122,7 +126,10 @@ function columnsOf(open: (vm: Vm) => void, screen: { md?: boolean }): TableColum
       title: "Disks", width: 92, className: "num", sorter: (a, b) => sizeOf(a) - sizeOf(b),
       render: (_, v) => <>{f.bytes(sizeOf(v))}<div className="muted">{f.plural(v.disks.length, "disk")}</div></>,
     },
-    { title: "Findings", width: wide ? 240 : 170, phone: true, sorter: (a, b) => speaksAgainst(a).length - speaksAgainst(b).length, render: (_, v) => <Badges vm={v} /> },
+    {
+      title: "Findings", width: wide ? 240 : 170, phone: true, sorter: (a, b) => speaksAgainst(a).length - speaksAgainst(b).length,
+      render: (_, v) => <Badges vm={v} />,
+    },
   ];
   return all.filter((c) => wide || c.phone);
 }
@@ -151,6 +158,7 @@ export default function Vms() {
   const tree = useMemo(() => treeOf(all, filter.view), [all, filter.view]);
   const wanted = useMemo(() => new Set(selected), [selected]);
   const hidden = selected.length - shown.filter((v) => wanted.has(v.moref)).length;
+  const counts = `${f.plural(shown.length, "VM")} of ${all.length}${hidden > 0 ? `; ${hidden} of the selected are not among them` : ""}`;
   const columns = useMemo(() => columnsOf(setOpened, screen), [screen]);
   const plan = () => {
     changePlan((p) => addVms(p, env!, all.filter((v) => wanted.has(v.moref))));
@@ -175,7 +183,7 @@ export default function Vms() {
   );
   return (
     <div className="page">
-      <PageHead title="Virtual machines" sub={vms.data && `${f.plural(shown.length, "VM")} of ${all.length}${hidden > 0 ? `; ${hidden} of the selected are not among them` : ""}`}>
+      <PageHead title="Virtual machines" sub={vms.data && counts}>
         <Button onClick={() => void vms.refetch()} loading={vms.isFetching}>Read again</Button>
         {can("operator") && selected.length > 0 && <Button onClick={() => setSelected([])}>Select none</Button>}
         {can("operator") && (
@@ -209,7 +217,8 @@ export default function Vms() {
             </Card>
           )}
           <Table<Vm> size="small" rowKey="moref" virtual pagination={false} scroll={{ x: screen.md ? 760 : 360, y: room }}
-            dataSource={shown} columns={columns} locale={{ emptyText: <Nothing>{all.length ? "No VM is like that" : "This vCenter has no VM that the account may see"}</Nothing> }}
+            dataSource={shown} columns={columns}
+            locale={{ emptyText: <Nothing>{all.length ? "No VM is like that" : "This vCenter has no VM that the account may see"}</Nothing> }}
             rowSelection={can("operator") ? {
               selectedRowKeys: selected, onChange: (k) => setSelected(k.map(String)), preserveSelectedRowKeys: true, columnWidth: 38,
               getCheckboxProps: (v) => ({ "aria-label": `Select ${v.name}` }) as object,

@@ -1,5 +1,5 @@
 // Waves: groups of jobs that begin together. How far each is, what it waits for, and what may be changed.
-import { Button, Card, Drawer, Form, Input, InputNumber, Popconfirm, Table, Tag } from "antd";
+import { Button, Card, Drawer, Form, Grid, Input, InputNumber, Popconfirm, Table, Tag } from "antd";
 import { useRef, useState } from "react";
 import { deleteWave, putWave, useChange, useJobs, useWaves } from "../api/hooks";
 import type { Job, Wave, WaveInput } from "../api/types";
@@ -68,8 +68,10 @@ function Editor({ wave, all, open, onClose }: EditorProps) {
             onChange={(v) => set({ position: v ?? 0 })} />
           <div className="help muted">It begins when those of a lower number have come to their deltas or to an end.</div>
         </div>
-        <DateTime label="Begins not before" value={input.not_before} placeholder="at any time" onChange={(v) => set({ not_before: v ?? null })} />
-        <DateTime label="No job begins after" value={input.not_after} placeholder="no end" onChange={(v) => set({ not_after: v ?? null })} />
+        <DateTime label="Begins not before" value={input.not_before} placeholder="at any time"
+          onChange={(v) => set({ not_before: v ?? null })} />
+        <DateTime label="No job begins after" value={input.not_after} placeholder="no end"
+          onChange={(v) => set({ not_after: v ?? null })} />
         <div className="field">
           <label htmlFor="wave-concurrency">Jobs at once</label>
           <InputNumber id="wave-concurrency" style={{ width: "100%" }} min={0} max={200} precision={0} value={input.concurrency ?? 0}
@@ -120,6 +122,7 @@ function JobsLink({ wave }: { wave: Wave }) {
 export default function Waves() {
   const { can } = useSession();
   const { query } = useRoute();
+  const wide = Grid.useBreakpoint().md ?? true;
   const waves = useWaves();
   const [edited, setEdited] = useState<{ wave: Wave | null; times: number }>({ wave: null, times: 0 });
   const [open, setOpen] = useState(false);
@@ -151,8 +154,19 @@ export default function Waves() {
       <Loaded query={waves}>
         {all.length === 0 ? (
           <Card><Nothing>There are no waves. A plan can make one, too.</Nothing></Card>
+        ) : !wide ? (
+          <ul className="job-cards">
+            {all.map((w) => (
+              <li key={w.name} className="job-card stack">
+                <div className="row-tight"><strong className="grow clamp">{w.name}</strong><span className="muted num">order {w.position ?? 0}</span></div>
+                <WaveBar wave={w} />
+                <div><Begin wave={w} all={all} /></div>
+                <div className="row"><JobsLink wave={w} /><span className="grow" />{can("operator") && actions(w)}</div>
+              </li>
+            ))}
+          </ul>
         ) : (
-          <Table<Wave> size="small" rowKey="name" pagination={false} scroll={{ x: 720 }} dataSource={all} className="tall-table"
+          <Table<Wave> size="small" rowKey="name" pagination={false} scroll={{ x: 900 }} dataSource={all} className="tall-table"
             expandable={{
               expandedRowKeys: shown ? [shown] : [], onExpand: (yes, w) => replaceQuery({ wave: yes ? w.name : undefined }),
               expandedRowRender: (w) => <WaveJobs wave={w} />,
@@ -160,11 +174,13 @@ export default function Waves() {
             columns={[
               { title: "Order", width: 70, className: "num", render: (_, w) => w.position ?? 0 },
               { title: "Wave", width: 170, ellipsis: true, render: (_, w) => <strong title={w.name}>{w.name}</strong> },
-              { title: "Jobs", render: (_, w) => <WaveBar wave={w} /> },
+              { title: "Jobs", width: 200, render: (_, w) => <WaveBar wave={w} /> },
               { title: "Begins", width: 190, render: (_, w) => <Begin wave={w} all={all} /> },
               { title: "At once", width: 84, className: "num", render: (_, w) => w.concurrency || "no limit" },
               { title: <span className="hidden">Jobs</span>, width: 86, render: (_, w) => <JobsLink wave={w} /> },
-              ...(can("operator") ? [{ title: <span className="hidden">Actions</span>, width: 160, render: (_: unknown, w: Wave) => actions(w) }] : []),
+              ...(can("operator")
+                ? [{ title: <span className="hidden">Actions</span>, width: 160, render: (_: unknown, w: Wave) => actions(w) }]
+                : []),
             ]} />
         )}
       </Loaded>

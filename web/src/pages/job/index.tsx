@@ -68,7 +68,11 @@ function History({ job }: { job: JobDetail }) {
       {list.length === 0 ? <Nothing>Nothing has happened yet</Nothing> : (
         <Timeline items={list.map((e) => ({
           key: e.id, color: colorOf(e),
-          content: <><span className="num muted">{f.time(e.at)}</span> <Tag>{e.kind}</Tag> {e.kind === "stage" ? f.stage(e.text) : e.text}</>,
+          content: (
+            <>
+              <span className="num muted">{f.time(e.at)}</span> <Tag>{e.kind}</Tag> {e.kind === "stage" ? f.stage(e.text) : e.text}
+            </>
+          ),
         }))} />
       )}
     </Loaded>
@@ -79,7 +83,8 @@ function Notices({ job }: { job: JobDetail }) {
   return (
     <>
       {job.error && (
-        <Alert type="error" showIcon title={job.error.detail} description={<>{job.error.hint}<div className="mono">{job.error.code}</div></>} />
+        <Alert type="error" showIcon title={job.error.detail}
+          description={<>{job.error.hint}<div className="mono">{job.error.code}</div></>} />
       )}
       {job.required_action && <Alert type="warning" showIcon title="It waits for your decision" description={job.shutdown_reason} />}
       {job.waits_for_space && <Alert type="warning" showIcon title="There is no room for it" description={job.waits_for_space} />}

@@ -48,7 +48,9 @@ export function Log({ id, follow }: { id: string; follow: boolean }) {
         </span>
         <Button href={url(`/api/v1/jobs/${seg(id)}/log`, { download: true })} download={`${id}.log`}>Download all</Button>
       </div>
-      <pre className="text log" ref={box} tabIndex={0} aria-label="Log" onScroll={scrolled}>{log.data ? marked(lines, text) : "Nothing."}</pre>
+      <pre className="text log" ref={box} tabIndex={0} aria-label="Log" onScroll={scrolled}>
+        {log.data ? marked(lines, text) : "Nothing."}
+      </pre>
     </Loaded>
   );
 }

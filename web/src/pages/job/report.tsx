@@ -57,7 +57,9 @@ export function Report({ id }: { id: string }) {
         <div className="stack">
           <div className="row no-print">
             <Button href={url(`/api/v1/jobs/${seg(id)}/report.html`)} target="_blank" rel="noopener">Report (printable)</Button>
-            <Button onClick={() => download(`${id}-report.json`, JSON.stringify(report, null, 2), "application/json")}>Download JSON</Button>
+            <Button onClick={() => download(`${id}-report.json`, JSON.stringify(report, null, 2), "application/json")}>
+              Download JSON
+            </Button>
           </div>
           {isMigration && <Summary report={report} />}
           {report.warnings?.map((w) => <Alert key={w} type="warning" showIcon title={w} />)}

@@ -32,7 +32,8 @@ function Charts({ job }: { job: JobDetail }) {
       </Card>
       <Card title="Size of the deltas" size="small">
         {rx.length > 0 ? (
-          <Chart label={`Sizes of ${rx.length} deltas, the last ${f.bytes(ry[ry.length - 1])}`} x={rx} y={ry} unit="bytes" time={false} bars />
+          <Chart label={`Sizes of ${rx.length} deltas, the last ${f.bytes(ry[ry.length - 1])}`}
+            x={rx} y={ry} unit="bytes" time={false} bars />
         ) : (
           <Nothing>No delta has been made yet</Nothing>
         )}
@@ -50,7 +51,9 @@ function Disks({ job }: { job: JobDetail }) {
         { title: "Stage", render: (_, d) => f.stage(d.stage) },
         {
           title: "Progress", width: 160,
-          render: (_, d) => <><Bar value={d.progress} label={`Progress of ${d.name}`} /><span className="num muted">{f.percent(d.progress)}</span></>,
+          render: (_, d) => (
+            <><Bar value={d.progress} label={`Progress of ${d.name}`} /><span className="num muted">{f.percent(d.progress)}</span></>
+          ),
         },
         { title: "Read", className: "num", render: (_, d) => `${f.bytes(d.read_bytes)} of ${f.bytes(d.planned_bytes)}` },
         { title: "Rate", className: "num", render: (_, d) => f.rate(d.rate_bytes_per_s) },

@@ -76,7 +76,8 @@ function NetworksPart({ drafts, resources, zone, change }: Part) {
             <div key={n.key}>
               <Choice label={`${n.label} alone`} values={[n.networkid]} list={list} hint="as its port group"
                 onChange={(v) => change((d) => setNic(d, n.key, { networkid: v }))} />
-              <Input aria-label={`Address of ${n.label}`} style={{ marginTop: 6 }} placeholder="address: keep, auto, or one" value={n.ip ?? ""}
+              <Input aria-label={`Address of ${n.label}`} style={{ marginTop: 6 }} placeholder="address: keep, auto, or one"
+                value={n.ip ?? ""}
                 onChange={(e) => change((d) => setNic(d, n.key, { ip: e.target.value || undefined }))} />
               <div className="help muted mono">{n.mac}</div>
             </div>

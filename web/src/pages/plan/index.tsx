@@ -86,17 +86,19 @@ export default function PlanPage() {
   }, [plan, drafts, resources]);
   const byMoref = useMemo(() => new Map(rows.map((r) => [r.moref, r])), [rows]);
   const open = rows.filter((r) => r.problems.length > 0).length;
+  const ready = open === 0 ? "all ready" : `${open} not ready`;
   const edited = drafts.filter((d) => selected.includes(d.moref));
   const of = (kind: string) => (envs.data ?? []).filter((e) => e.kind === kind).map((e) => ({ value: e.id, label: e.name }));
   const vcenter = plan.vcenter ?? of("vcenter")[0]?.value ?? null;
   const vms = useVms(vcenter);
   return (
     <div className="page">
-      <PageHead title="Plan" sub={drafts.length ? `${f.plural(drafts.length, "VM")}, ${open === 0 ? "all ready" : `${open} not ready`}` : undefined}>
+      <PageHead title="Plan" sub={drafts.length ? `${f.plural(drafts.length, "VM")}, ${ready}` : undefined}>
         <Import vcenter={vcenter} vms={vms.data} resources={resources} onFaults={setFaults} />
         <Button href="#/vms">Add VMs</Button>
         {drafts.length > 0 && (
-          <Popconfirm title="Empty the plan?" okText="Empty it" cancelText="Back" onConfirm={() => changePlan((p) => ({ ...p, drafts: [] }))}>
+          <Popconfirm title="Empty the plan?" okText="Empty it" cancelText="Back"
+            onConfirm={() => changePlan((p) => ({ ...p, drafts: [] }))}>
             <Button>Empty it</Button>
           </Popconfirm>
         )}

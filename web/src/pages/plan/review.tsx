@@ -115,7 +115,9 @@ export function Review({ rows }: { rows: ReviewRow[] }) {
         )}
         <span className="grow" />
         {can("operator") && (
-          <Checkbox checked={agreed} onChange={(e) => setSure(e.target.checked ? plan : null)}>I have reviewed {f.plural(count, "VM")}</Checkbox>
+          <Checkbox checked={agreed} onChange={(e) => setSure(e.target.checked ? plan : null)}>
+            I have reviewed {f.plural(count, "VM")}
+          </Checkbox>
         )}
         {can("operator") && (
           <Button type="primary" disabled={blocked || !agreed || Boolean(shown?.problems.length)} loading={begin.isPending}

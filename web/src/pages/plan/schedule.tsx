@@ -17,7 +17,8 @@ export function Schedule() {
       <div className="fields">
         <div className="field">
           <div className="label">
-            Wave {plan.wave.trim() && waves.data && !wave && <Tag color="blue">new</Tag>} {over && <Tag color="warning">its window is over</Tag>}
+            Wave {plan.wave.trim() && waves.data && !wave && <Tag color="blue">new</Tag>}
+            {over && <Tag color="warning">its window is over</Tag>}
           </div>
           <AutoComplete
             aria-label="Wave" style={{ width: "100%" }} allowClear placeholder="none; or one of the list, or a new name"
@@ -26,7 +27,9 @@ export function Schedule() {
             options={(waves.data ?? []).map((w) => ({ value: w.name, label: `${w.name} (${plural(totalOf(w), "job")})` }))}
           />
           <div className="help muted">
-            {wave ? `${windowText(wave)}, ${wave.concurrency ? `${wave.concurrency} at once` : "no limit of its own"}` : "Its order and window are set on the page Waves."}
+            {wave
+              ? `${windowText(wave)}, ${wave.concurrency ? `${wave.concurrency} at once` : "no limit of its own"}`
+              : "Its order and window are set on the page Waves."}
           </div>
         </div>
         <div className="field">

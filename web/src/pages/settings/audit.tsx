@@ -21,8 +21,11 @@ export function Audit() {
   const entries = (audit.data?.items ?? []).map((e, i) => ({ ...e, key: (page - 1) * SIZE + i }));
   return (
     <Loaded query={audit}>
-      <ScrollTable<Entry & { key: number }> label="Audit log" size="small" scroll={{ x: 700 }} dataSource={entries} locale={{ emptyText: "Nothing has been done yet" }}
-        pagination={{ current: page, pageSize: SIZE, total: audit.data?.total ?? 0, onChange: setPage, showSizeChanger: false, hideOnSinglePage: true }}
+      <ScrollTable<Entry & { key: number }> label="Audit log" size="small" scroll={{ x: 700 }} dataSource={entries}
+        locale={{ emptyText: "Nothing has been done yet" }}
+        pagination={{
+          current: page, pageSize: SIZE, total: audit.data?.total ?? 0, onChange: setPage, showSizeChanger: false, hideOnSinglePage: true,
+        }}
         columns={[
           { title: "When", className: "num", width: 170, render: (_, a) => f.time(a.at) },
           { title: "Who", dataIndex: "user", width: 110 },

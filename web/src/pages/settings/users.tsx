@@ -9,6 +9,7 @@ import * as f from "../../lib/format";
 import { useSession } from "../../session";
 
 export const ROLES = (["viewer", "operator", "admin"] as const).map((v) => ({ value: v, label: v }));
+const NAME = [{ required: true, pattern: /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/, message: "letters, digits, . _ @ -" }];
 const PASSWORD = [{ required: true, min: 10, message: "10 characters at least" }];
 
 function PasswordDialog({ name, onClose }: { name: string | null; onClose: () => void }) {
@@ -42,7 +43,8 @@ export function Users() {
   const [form] = Form.useForm<NewUser>();
   const [named, setNamed] = useState<string | null>(null);
   const add = useChange((v: NewUser) => api.post("/api/v1/users", v), "users");
-  const change = useChange(({ name, role }: { name: string; role: Role }) => api.patch(`/api/v1/users/${seg(name)}`, { role }), "users", "me");
+  const setRole = ({ name, role }: { name: string; role: Role }) => api.patch(`/api/v1/users/${seg(name)}`, { role });
+  const change = useChange(setRole, "users", "me");
   const remove = useChange((n: string) => api.delete(`/api/v1/users/${seg(n)}`), "users");
   const last = [add, change, remove].reduce((a, b) => (b.submittedAt > a.submittedAt ? b : a));
   return (
@@ -74,7 +76,7 @@ export function Users() {
         ]} />
         <Form form={form} name="new-user" layout="inline" style={{ rowGap: 8 }} initialValues={{ role: "operator" }}
           onFinish={(v) => add.mutate(v, { onSuccess: () => form.resetFields() })}>
-          <Form.Item name="name" label="Name" rules={[{ required: true, pattern: /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/, message: "letters, digits, . _ @ -" }]}>
+          <Form.Item name="name" label="Name" rules={NAME}>
             <Input autoComplete="off" />
           </Form.Item>
           <Form.Item name="role" label="Role"><Select options={ROLES} style={{ width: 110 }} /></Form.Item>
