@@ -201,6 +201,13 @@ export async function act(page, name, action) {
   await dialog(page).getByText(name).first().waitFor();
 }
 
+/** Opens the dialog of an action from the menu of a job's page. */
+export async function more(page, action) {
+  await page.getByRole("button", { name: "More", exact: false }).click();
+  await page.getByRole("menuitem", { name: action, exact: true }).click();
+  await dialog(page).waitFor();
+}
+
 /** The state that a job's page shows beside the VM's name. */
 export async function showsState(page, name, state) {
   await page.getByRole("heading", { level: 1 }).filter({ hasText: name }).getByText(state, { exact: true }).waitFor(LONG);

@@ -55,7 +55,7 @@ await scenario(async (w) => {
   await w.go(page, "environments", "Environments");
   for (const name of ["Refused", "Hall C", "Cloud B"]) {
     await page.getByRole("button", { name: `Remove ${name}` }).click();
-    await page.getByRole("tooltip").getByRole("button", { name: "OK" }).click();
+    await page.getByRole("tooltip").getByRole("button", { name: "Remove" }).click();
     await row(page, name).waitFor({ state: "detached" });
     assert.equal(await saved(name), false);
   }

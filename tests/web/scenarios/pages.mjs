@@ -1,6 +1,6 @@
 // axe on every page and dialog, wide and on a phone, light and dark; and that bars move with the stream.
 import assert from "node:assert/strict";
-import { act, choose, dialog, PHONE, planVm, fillPlan, scenario, until, WIDE } from "../lib.mjs";
+import { act, choose, dialog, more, PHONE, planVm, fillPlan, scenario, until, WIDE } from "../lib.mjs";
 
 // Of what has been looked at in one theme, only the colours are other in the other one.
 const COLOURS = { runOnly: { type: "rule", values: ["color-contrast"] } };
@@ -79,7 +79,7 @@ await scenario(async (w) => {
       await tab(page, name);
       await look(page, `a job: ${name}`);
     }
-    await page.getByRole("button", { name: "Roll back…", exact: true }).click();
+    await more(page, "Roll back…");
     await look(page, "the dialog Roll back");
   }
 

@@ -27,6 +27,7 @@ await scenario(async (w) => {
   await dialog(page).getByText(/still powered on/).waitFor();
   await w.axe(page, "a decision that is refused");
   assert.equal((await w.job(first)).required_action, "shutdown_choice");
+  await dialog(page).getByRole("button", { name: "Back" }).click();
   await w.power("old01", "off");
   await confirm.click();
   await dialog(page).waitFor({ state: "hidden" });

@@ -1,6 +1,6 @@
 // Asks before something is done with jobs, does it, and says what came of it for each. Every VM is named;
 // what cannot be taken back wants the VM's name typed, or, of several, their number.
-import { Alert, App, Button, Checkbox, Input, InputNumber, Progress, Radio, Select, Tag } from "antd";
+import { Alert, App, Button, Checkbox, Input, InputNumber, Progress, Radio, Select, Tag, type InputRef } from "antd";
 import { type RefObject, useEffect, useRef, useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
 import { actOn, changeJob, forgetJob, useWaves } from "../api/hooks";
@@ -209,6 +209,7 @@ function Ask(props: AskProps) {
   const { choice, jobs, others, open, back, onClose, onDone } = props;
   const [typed, setTyped] = useState("");
   const [input, setInput] = useState<Asked>({ action: {}, plan: {} });
+  const field = useRef<InputRef>(null);
   const run = useRun(props, input);
   const say = ACTIONS[choice];
   const word = wordOf(choice, jobs);
@@ -235,6 +236,7 @@ function Ask(props: AskProps) {
       open={open} back={back} title={title} width={many ? 620 : 520}
       okText={many ? `${nameOf(choice)} ${f.plural(jobs.length, "VM")}` : nameOf(choice)} cancelText="Back"
       okButtonProps={{ danger: say.danger, disabled: !ready }}
+      afterOpenChange={(isOpen) => isOpen && field.current?.focus()}
       onOk={() => void run.start()} onCancel={close} footer={footer} closable={!run.running} mask={{ closable: false }}
     >
       <div className="stack">
@@ -256,7 +258,7 @@ function Ask(props: AskProps) {
             {word !== null && (
               <label>
                 Type <strong>{word}</strong>{many && ", the number of VMs,"} to confirm
-                <Input value={typed} onChange={(e) => setTyped(e.target.value)} autoFocus autoComplete="off"
+                <Input ref={field} value={typed} onChange={(e) => setTyped(e.target.value)} autoComplete="off"
                   onPressEnter={() => ready && void run.start()} />
               </label>
             )}

@@ -1,10 +1,11 @@
 // vCenters and CloudStacks. What is saved is what was tested.
-import { Alert, App, Button, Card, Checkbox, Form, Input, Popconfirm, Select, Table, Tag } from "antd";
-import { useRef, useState } from "react";
+import { Alert, App, Button, Card, Checkbox, Form, Input, Popconfirm, Select, Tag } from "antd";
+import { useEffect, useRef, useState } from "react";
 import { api, seg } from "../api/client";
 import { testEnvironment, useChange, useEnvironments } from "../api/hooks";
 import type { Environment, EnvironmentInput, EnvironmentTest } from "../api/types";
 import { Dialog } from "../components/dialog";
+import { ScrollTable } from "../components/scroll-table";
 import { ErrorBox, Loaded, Nothing, PageHead } from "../components/states";
 import { useSession } from "../session";
 
@@ -74,6 +75,11 @@ function Editor({ env, open, onClose }: EditorProps) {
     onClose();
     return test;
   }, "environments", "vms", "resources");
+  const refused = (save.data && !save.data.ok) || save.error;
+  const said = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (refused) said.current?.scrollIntoView({ block: "nearest" }); // the form is long
+  }, [refused]);
   const accept = (thumbprint: string) => {
     form.setFieldValue("thumbprint", thumbprint);
     form.submit();
@@ -96,8 +102,10 @@ function Editor({ env, open, onClose }: EditorProps) {
         </Form.Item>
         <button type="submit" hidden aria-hidden tabIndex={-1} />
       </Form>
-      {save.data && !save.data.ok && <Failed test={save.data} onAccept={accept} />}
-      {save.error && <ErrorBox error={save.error} />}
+      <div ref={said}>
+        {save.data && !save.data.ok && <Failed test={save.data} onAccept={accept} />}
+        {save.error && <ErrorBox error={save.error} />}
+      </div>
     </Dialog>
   );
 }
@@ -141,7 +149,7 @@ export default function Environments() {
         {list.data?.length === 0 ? (
           <Card><Nothing>No vCenter and no CloudStack is known yet</Nothing></Card>
         ) : (
-          <Table<Environment> size="small" rowKey="id" pagination={false} scroll={{ x: 700 }} dataSource={list.data ?? []} columns={[
+          <ScrollTable<Environment> label="Environments" size="small" rowKey="id" pagination={false} scroll={{ x: 700 }} dataSource={list.data ?? []} columns={[
             { title: "Name", render: (_, e) => <strong>{e.name}</strong> },
             {
               title: "Kind",

@@ -19,8 +19,7 @@ export default function Settings() {
       ? [{ key: "users", label: "Users", children: <Users /> }, { key: "audit", label: "Audit", children: <Audit /> }]
       : []),
     { key: "tokens", label: "Tokens", children: <Tokens /> },
-    { key: "account", label: "Account", children: <Account /> },
-    { key: "appearance", label: "Appearance", children: <Appearance /> },
+    { key: "account", label: "Account", children: <div className="stack"><Account /><Appearance /></div> },
     { key: "about", label: "About", children: <About /> },
   ];
   return (

@@ -1,7 +1,8 @@
-import { App, Button, Form, Input, Popconfirm, Select, Table } from "antd";
+import { App, Button, Form, Input, Popconfirm, Select } from "antd";
 import { api, seg } from "../../api/client";
 import { useChange, useTokens } from "../../api/hooks";
 import type { Role, Token } from "../../api/types";
+import { ScrollTable } from "../../components/scroll-table";
 import { ErrorBox, Loaded } from "../../components/states";
 import * as f from "../../lib/format";
 import { useSession } from "../../session";
@@ -28,7 +29,7 @@ export function Tokens() {
       <div className="stack">
         <div className="muted">For programs: sent as <span className="mono">Authorization: Bearer v2c_…</span></div>
         {(add.error ?? remove.error) && <ErrorBox error={add.error ?? remove.error} />}
-        <Table<Token> size="small" rowKey="id" pagination={false} scroll={{ x: 560 }} dataSource={tokens.data ?? []}
+        <ScrollTable<Token> label="Tokens" size="small" rowKey="id" pagination={false} scroll={{ x: 560 }} dataSource={tokens.data ?? []}
           locale={{ emptyText: "There are no tokens" }} columns={[
             { title: "Name", dataIndex: "name" },
             { title: "User", dataIndex: "user" },

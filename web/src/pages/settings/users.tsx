@@ -1,9 +1,10 @@
-import { App, Button, Form, Input, Popconfirm, Select, Table } from "antd";
+import { App, Button, Form, Input, Popconfirm, Select } from "antd";
 import { useState } from "react";
 import { api, seg } from "../../api/client";
 import { useChange, useUsers } from "../../api/hooks";
 import type { Role, User } from "../../api/types";
 import { Dialog } from "../../components/dialog";
+import { ScrollTable } from "../../components/scroll-table";
 import { ErrorBox, Loaded } from "../../components/states";
 import * as f from "../../lib/format";
 import { useSession } from "../../session";
@@ -51,7 +52,7 @@ export function Users() {
     <Loaded query={users}>
       <div className="stack">
         {last.error && <ErrorBox error={last.error} />}
-        <Table<User> size="small" rowKey="name" pagination={false} scroll={{ x: 520 }} dataSource={users.data ?? []} columns={[
+        <ScrollTable<User> label="Users" size="small" rowKey="name" pagination={false} scroll={{ x: 520 }} dataSource={users.data ?? []} columns={[
           { title: "Name", render: (_, u) => <>{u.name} {u.name === me && <span className="muted">(you)</span>}</> },
           {
             title: "Role",
