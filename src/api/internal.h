@@ -304,6 +304,9 @@ void metric_describe(struct str *out, const char *name, const char *type, const 
 
 /* ---- lanes.c ----------------------------------------------------------------------------------------- */
 
+/* Names the calling thread, and lets it answer before the workers of a busy host go on copying: an answer is a few
+ * milliseconds.  Where that is not permitted (root is, and the unit) it waits its turn like all others. */
+void thread_answers_first(const char *name);
 int lanes_start(struct api *api, struct lanes **ret, struct err **err);
 /* Ends the threads; what is pushed from then on is refused.  The daemon may still push until it has stopped:
  * free them after it. */

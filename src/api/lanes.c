@@ -1,5 +1,7 @@
 /* The threads that answer requests, each with a store of its own.  Those that ask other servers have threads
  * of their own, so that a vCenter that hangs never holds up a status. */
+#include <sys/resource.h>
+
 #include "api/internal.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -32,6 +34,14 @@ struct lanes {
     int64_t beat_ms; /* since when a quick thread is asked for a sign of life; 0: none is */
 };
 
+/* Linux counts niceness by thread: those that begin workers are left as they are, and so are the workers. */
+void
+thread_answers_first(const char *name)
+{
+    (void)pthread_setname_np(pthread_self(), name);
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) - 5);
+}
+
 /* NULL when it is stopping and nothing waits. */
 static struct request *
 pop(struct lanes *lanes, enum lane lane)
@@ -60,7 +70,10 @@ work(void *opaque)
     struct lane_thread *t = opaque;
     struct request *r;
 
-    (void)pthread_setname_np(pthread_self(), t->lane == LANE_QUICK ? "v2c-quick" : "v2c-slow");
+    if (t->lane == LANE_QUICK)
+        thread_answers_first("v2c-quick");
+    else
+        (void)pthread_setname_np(pthread_self(), "v2c-slow");
     store_keep_statements(t->store);
     while ((r = pop(t->lanes, t->lane))) {
         struct MHD_Connection *connection = r->connection;

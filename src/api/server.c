@@ -378,7 +378,7 @@ run_http(void *opaque)
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     int epoll_fd = info ? info->epoll_fd : -1;
 
-    (void)pthread_setname_np(pthread_self(), "v2c-http");
+    thread_answers_first("v2c-http");
     while (!api->is_stopping) {
         api->beat_ms = clock_monotonic_ms();
         (void)MHD_run(api->daemon);

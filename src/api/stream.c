@@ -624,7 +624,7 @@ run_hub(void *opaque)
     struct hub *hub = opaque;
     CLEANUP(store_closep) struct store *store = NULL;
 
-    (void)pthread_setname_np(pthread_self(), "v2c-events");
+    thread_answers_first("v2c-events");
     if (store_open(hub->api->options.control_dir, false, &store, NULL) < 0)
         log_warning("events of jobs cannot be sent: the store cannot be opened");
     else
