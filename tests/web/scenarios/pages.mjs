@@ -53,6 +53,8 @@ await scenario(async (w) => {
       return now > seen && now < 100 ? now : 0; // the end of the copy would be told in another way
     }, "the bar moves");
     await page.unroute("**/api/v1/jobs?*");
+    await page.reload(); // it may say that the list could not be read again
+    await bar.waitFor();
     await w.shot(page, "progress");
     await look(page, "the progress");
     for (const action of ["Finalize now…", "Bandwidth…", "Cancel…"]) {

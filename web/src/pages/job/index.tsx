@@ -43,7 +43,7 @@ function Now({ job }: { job: JobDetail }) {
       </div>
       <div className="row num muted facts">
         <span>{f.percent(job.progress ?? 0)}</span>
-        {job.rate_bytes_per_s ? <span>{f.rate(job.rate_bytes_per_s)}</span> : null}
+        {job.state === "running" && job.rate_bytes_per_s ? <span>{f.rate(job.rate_bytes_per_s)}</span> : null}
         {job.eta_s != null && <span>{f.duration(job.eta_s)} left</span>}
         {Boolean(job.delta_rounds) && <span>{f.plural(job.delta_rounds!, "delta")}, the last {f.bytes(job.last_delta_bytes)}</span>}
         {job.predicted_downtime_ms != null && <span>predicted downtime {f.milliseconds(job.predicted_downtime_ms)}</span>}

@@ -18,7 +18,7 @@ function ReviewTable({ rows }: { rows: ReviewRow[] }) {
   const plan = usePlan();
   return (
     <ScrollTable<ReviewRow>
-      size="small" rowKey="moref" className="review" dataSource={rows} scroll={{ x: 940 }} label="Review"
+      size="small" rowKey="moref" className="review" dataSource={rows} tableLayout="fixed" scroll={{ x: 940 }} label="Review"
       pagination={{ pageSize: 20, hideOnSinglePage: true, showSizeChanger: false }}
       columns={[
         { title: "VM", width: 100, render: (_, r) => <><strong>{r.name}</strong><div className="muted mono">{r.moref}</div></> },
