@@ -28,6 +28,8 @@ def appliance():
     kernel = next((tree / "boot").glob("vmlinuz-*"))
     cache = tree.parent / f"{tree.name}.appliance"
     cache.mkdir(exist_ok=True)
+    # supermin looks at this directory of the host before it takes the modules; a container may have none.
+    Path("/lib/modules").mkdir(exist_ok=True)
     return {"SUPERMIN_KERNEL": str(kernel),
             "SUPERMIN_MODULES": str(tree / "lib/modules" / kernel.name.removeprefix("vmlinuz-")),
             "LIBGUESTFS_CACHEDIR": str(cache), "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
