@@ -318,10 +318,12 @@ begin(struct request *r, const struct new_jobs *n, const json_t *body, struct st
             join_plan(&plan, yaml);
         else
             jobs_identify(config, &plan, jobs);
-        rc = jobs_begin(r, jobs, &plan, err);
+        /* Before: a failure after jobs have begun would deny them. */
+        if (n->kind == JOB_MIGRATE && n->wave && *n->wave)
+            rc = store_wave_ensure(r->store, n->wave, err);
+        if (rc == 0)
+            rc = jobs_begin(r, jobs, &plan, err);
     }
-    if (rc == 0 && n->kind == JOB_MIGRATE && n->wave && *n->wave)
-        rc = store_wave_ensure(r->store, n->wave, err);
     specs_plan_done(&plan);
     return rc;
 }

@@ -486,9 +486,9 @@ tell_touched(struct hub *hub, struct store *store)
     hub->touched.count = 0;
     pthread_mutex_unlock(&hub->mutex);
     touched = ids.count;
-    for (size_t i = 0; i < touched; i++)
+    is_read = touched && job_context_load(hub->api, store, &context, NULL) == 0;
+    for (size_t i = 0; is_read && i < touched; i++)
         add_taken_back(store, ids.items[i], &ids);
-    is_read = ids.count && job_context_load(hub->api, store, &context, NULL) == 0;
     for (size_t i = 0; i < ids.count; i++) {
         bool is_told = is_read && tell_job(hub, &context, ids.items[i]) == 0;
 

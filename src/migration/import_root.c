@@ -106,13 +106,39 @@ check_same_disks(const struct migration *m, const struct vsphere_vm *vm, struct 
     return 0;
 }
 
+/* What is refused is remembered: a person's word is of what they were told to look at, and of nothing later. */
+static int
+refuse_touched(struct migration *m, const struct vsphere_vm *vm, bool is_later, struct err **err)
+{
+    const struct store_subject of = {.scope = STORE_VM, .migration = m->record.id};
+
+    if (store_setting_put(m->store, &of, STORE_TOUCHED, vm->change_version, err) < 0)
+        return -1;
+    err_set(err, E_SOURCE_CHANGED, "the source VM was touched since its copy was converted%s",
+            is_later ? ", and the last time later than what --source-untouched was said of" : "");
+    return err_hint(
+        err,
+        "look at its events in vCenter since it was shut down: where it was only edited "
+        "or moved, neither started nor its disks written, run it again with "
+        "--source-untouched %s, or retry its job with that word; else forget this migration and "
+        "begin it anew",
+        m->record.vm_moref);
+}
+
 /* vSphere has no sign that a VM was not started meanwhile: the version changes with every edit, and the
  * boot time is cleared at power-off.  So a person has to look, and says which VM is meant. */
 static int
 take_word(struct migration *m, const struct vsphere_vm *vm, struct err **err)
 {
+    const struct store_subject of = {.scope = STORE_VM, .migration = m->record.id};
+    CLEANUP(free_charp) char *told = NULL;
+
     if (check_same_disks(m, vm, err) < 0)
         return err_hint(err, "forget this migration and begin it anew");
+    if (store_setting_get(m->store, &of, STORE_TOUCHED, &told, err) < 0)
+        return -1;
+    if (!told || strcmp(told, vm->change_version) != 0)
+        return refuse_touched(m, vm, true, err);
     migration_log(m, LOG_WARNING,
                   "The source was touched since its copy was converted; it goes on by the "
                   "operator's word that it was neither started nor written");
@@ -140,14 +166,7 @@ check_untouched(struct migration *m, struct err **err)
     }
     if (m->options->untouched && !strcmp(m->options->untouched, m->record.vm_moref))
         return take_word(m, &vm, err);
-    err_set(err, E_SOURCE_CHANGED, "the source VM was touched since its copy was converted");
-    return err_hint(
-        err,
-        "look at its events in vCenter since it was shut down: where it was only edited "
-        "or moved, neither started nor its disks written, run it again with "
-        "--source-untouched %s, or retry its job with that word; else forget this migration and "
-        "begin it anew",
-        m->record.vm_moref);
+    return refuse_touched(m, &vm, false, err);
 }
 
 int

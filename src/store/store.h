@@ -125,9 +125,8 @@ struct store_progress {
     char stage[32];
     uint64_t planned_bytes, read_bytes, written_bytes, zero_bytes;
     uint64_t rate_bytes_per_s;
-    int64_t eta_s;
+    int64_t eta_s, at;
     double percent; /* 0..100 */
-    int64_t at;
 };
 int store_progress_save(struct store *store, int64_t disk, const struct store_progress *progress,
                         struct err **err);
@@ -136,9 +135,9 @@ int store_progress_load(struct store *store, int64_t disk, struct store_progress
 
 /* Finalize requests.  A request survives a crash and is cleared by failure, retry and completion. */
 enum store_finalize { STORE_FINALIZE_NONE, STORE_FINALIZE_PLAIN, STORE_FINALIZE_NOW };
+/* Never lowers NOW to PLAIN. */
 int store_finalize_request(struct store *store, int64_t migration, enum store_finalize what,
-                           bool *ret_was_requested,
-                           struct err **err); /* never lowers NOW to PLAIN */
+                           bool *ret_was_requested, struct err **err);
 int store_finalize_get(struct store *store, int64_t migration, enum store_finalize *ret,
                        struct err **err);
 int store_finalize_clear(struct store *store, int64_t migration, struct err **err);
@@ -156,6 +155,7 @@ struct store_subject {
 #define STORE_CUTOVER         "cutover" /* of a VM: what its downtime is made of, as JSON */
 #define STORE_REHEARSED       "rehearsed_convert_ms" /* of a VM: the time of its conversion */
 #define STORE_NO_SPACE        "no_space" /* of a VM: which file has no room, while that is waited for */
+#define STORE_TOUCHED         "touched_version" /* of a VM: its version that was refused */
 /* @value NULL clears it. */
 int store_setting_put(struct store *store, const struct store_subject *of, const char *key,
                       const char *value, struct err **err);

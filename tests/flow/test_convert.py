@@ -481,6 +481,8 @@ def test_a_source_that_was_touched_after_the_conversion_goes_on_by_somebodys_wor
     assert "was touched since its copy was converted" in text
     assert f"--source-untouched {moref}" in text
     assert "was touched" in engine.run(spec, "--source-untouched", "vm-999").fail()  # another VM's
+    touch(lab)  # after somebody has looked
+    assert "later than what --source-untouched was said of" in engine.run(spec, "--source-untouched", moref).fail()
     assert lab.state()["cloudstack"]["vms"] == []
     text = engine.run(spec, "--source-untouched", moref).succeed()
     assert "goes on by the operator's word" in text
