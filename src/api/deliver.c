@@ -78,21 +78,6 @@ time_json(int64_t wall_ms)
     return json_string(text);
 }
 
-static json_t *
-transition_error(const struct store_transition *t)
-{
-    json_t *o;
-
-    if (!t->error)
-        return json_null();
-    o = json_pack("{s:o}", "detail", json_text(t->error));
-    if (t->error_code)
-        json_object_set_new(o, "code", json_text(t->error_code));
-    if (t->error_hint)
-        json_object_set_new(o, "hint", json_text(t->error_hint));
-    return o;
-}
-
 static const char *const event_types[TRANSITION_MAX_] = {
     [JOB_QUEUED] = "job.queued",
     [JOB_RUNNING] = "job.running",
@@ -143,7 +128,7 @@ delivery_of(const struct config_webhook *webhook, const struct store_transition 
                         json_string(store_job_state_name(
                             (enum store_job_state)MIN(MAX(t->state, 0), JOB_STATE_MAX_ - 1))));
     json_object_set_new(o, "stage", json_text(t->stage));
-    json_object_set_new(o, "error", transition_error(t));
+    json_object_set_new(o, "error", api_error_json(t->error, t->error_code, t->error_hint));
     json_object_set_new(o, "required_action", json_text(t->required_action));
     json_object_set_new(o, "link", json_text(link));
     ret->body = dump(o);

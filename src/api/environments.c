@@ -536,12 +536,7 @@ test_environment(struct request *r, struct err **err)
     if (rc == 0) {
         json_object_set_new(body, "server", json_text(server));
     } else {
-        json_t *error = json_pack("{s:o, s:s}", "detail", json_text(err_message(failure)), "code",
-                                  err_code_name(err_code(failure)));
-
-        if (err_hint_text(failure))
-            json_object_set_new(error, "hint", json_text(err_hint_text(failure)));
-        json_object_set_new(body, "error", error);
+        json_object_set_new(body, "error", api_failure_json(failure));
         thumbprint = seen_thumbprint(failure);
         if (thumbprint)
             json_object_set_new(body, "thumbprint", json_text(thumbprint));

@@ -87,17 +87,6 @@ find_configured(const struct request *r)
     return NULL;
 }
 
-static json_t *
-failure_json(const struct err *failure)
-{
-    json_t *o = json_pack("{s:o, s:s}", "detail", json_text(err_message(failure)), "code",
-                          err_code_name(err_code(failure)));
-
-    if (err_hint_text(failure))
-        json_object_set_new(o, "hint", json_text(err_hint_text(failure)));
-    return o;
-}
-
 int
 test_webhook(struct request *r, struct err **err)
 {
@@ -120,7 +109,7 @@ test_webhook(struct request *r, struct err **err)
                   status ? json_integer(status) : json_null(), "delivery", delivery.id,
                   "milliseconds", (json_int_t)(clock_monotonic_ms() - began));
     if (failure)
-        json_object_set_new(o, "error", failure_json(failure));
+        json_object_set_new(o, "error", api_failure_json(failure));
     return answer_json(r, MHD_HTTP_OK, o);
 }
 

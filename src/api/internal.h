@@ -121,6 +121,9 @@ bool route_find(struct request *r);
 bool route_admit(struct request *r);
 /* Signs in, checks, calls the handler, turns errors into answers; the request has its answer after it. */
 void route_answer(struct request *r);
+/* {"detail", "code", "hint"} without those that are NULL; null when @detail is. */
+json_t *api_error_json(const char *detail, const char *code, const char *hint);
+json_t *api_failure_json(const struct err *error);
 void answer_error(struct request *r, unsigned status, const struct err *error);
 /* Takes @body. */
 int answer_json(struct request *r, unsigned status, json_t *body);

@@ -235,16 +235,9 @@ add_detail(struct job_context *c, const struct store_job *job, const struct migr
 static json_t *
 error_json(const struct store_job *job)
 {
-    json_t *o;
-
-    if (!job->error || (job->state != JOB_FAILED && job->state != JOB_STOPPED))
+    if (job->state != JOB_FAILED && job->state != JOB_STOPPED)
         return json_null();
-    o = json_pack("{s:o}", "detail", json_text(job->error));
-    if (job->error_code)
-        json_object_set_new(o, "code", json_text(job->error_code));
-    if (job->error_hint)
-        json_object_set_new(o, "hint", json_text(job->error_hint));
-    return o;
+    return api_error_json(job->error, job->error_code, job->error_hint);
 }
 
 static void

@@ -272,19 +272,6 @@ add_people(struct store *store, int64_t migration, json_t *o, struct err **err)
 /* ---- all of it ----------------------------------------------------------------------------------- */
 
 static json_t *
-failure_json(const struct store_migration *m)
-{
-    json_t *o;
-
-    if (!m->last_error)
-        return json_null();
-    o = json_pack("{s:o}", "detail", json_text(m->last_error));
-    if (m->last_error_code)
-        json_object_set_new(o, "code", json_text(m->last_error_code));
-    return o;
-}
-
-static json_t *
 new_report(void)
 {
     return json_pack("{s:o, s:s}", "generated_at", json_time(clock_wall_s()), "version",
@@ -301,7 +288,7 @@ add_facts(struct store *store, const struct migration_view *view, json_t *o, str
     json_object_set_new(o, "stage", json_text(store_stage_name(m->stage)));
     json_object_set_new(o, "created_at", json_time(m->created_at));
     json_object_set_new(o, "started_at", json_time(m->started_at));
-    json_object_set_new(o, "error", failure_json(m));
+    json_object_set_new(o, "error", api_error_json(m->last_error, m->last_error_code, NULL));
     json_object_set_new(o, "summary", summary_json(view));
     json_object_set_new(o, "disks", disks_json(view));
     if (add_source(store, m, o, err) < 0 || add_rounds(store, m->id, o, err) < 0 ||

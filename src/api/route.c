@@ -165,16 +165,31 @@ answer_json(struct request *r, unsigned status, json_t *body)
     return answer_text(r, status, "application/json", text);
 }
 
+json_t *
+api_error_json(const char *detail, const char *code, const char *hint)
+{
+    json_t *o;
+
+    if (!detail)
+        return json_null();
+    o = json_pack("{s:o}", "detail", json_text(detail));
+    if (code)
+        json_object_set_new(o, "code", json_text(code));
+    if (hint)
+        json_object_set_new(o, "hint", json_text(hint));
+    return o;
+}
+
+json_t *
+api_failure_json(const struct err *error)
+{
+    return api_error_json(err_message(error), err_code_name(err_code(error)), err_hint_text(error));
+}
+
 void
 answer_error(struct request *r, unsigned status, const struct err *error)
 {
-    json_t *body = json_object();
-
-    json_object_set_new(body, "detail", json_text(err_message(error)));
-    json_object_set_new(body, "code", json_text(err_code_name(err_code(error))));
-    if (err_hint_text(error))
-        json_object_set_new(body, "hint", json_text(err_hint_text(error)));
-    (void)answer_json(r, status, body);
+    (void)answer_json(r, status, api_failure_json(error));
 }
 
 /* The status of an error that a handler returned without choosing one. */
